@@ -1,0 +1,240 @@
+"""The resources of an OpenStack project as frozen data: what is wanted and what was observed have one form.
+
+A reference to another resource is that resource's *address* (``network/private``). In what was observed, a
+reference to something that isn't part of the environment is ``id:<uuid>``, so that it compares unequal.
+
+Field metadata says how the planner treats a difference:
+
+- ``REPLACE``: the API can't change it; the resource is deleted and created again;
+- ``IGNORE``: used at creation only, never compared (a value that the API doesn't give back);
+- neither: changed in place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Literal
+
+__all__ = [
+    "IGNORE",
+    "REPLACE",
+    "FloatingIp",
+    "Flavor",
+    "Image",
+    "KeyPair",
+    "Kind",
+    "Network",
+    "Port",
+    "Resource",
+    "Router",
+    "RouterInterface",
+    "SecurityGroup",
+    "SecurityGroupRule",
+    "Server",
+    "Subnet",
+]
+
+REPLACE = {"on_change": "replace"}
+IGNORE = {"on_change": "ignore"}
+
+
+class Kind(StrEnum):
+    """The kinds of resources, in an order in which they can be created."""
+
+    FLAVOR = "flavor"
+    IMAGE = "image"
+    KEY_PAIR = "key_pair"
+    NETWORK = "network"
+    SUBNET = "subnet"
+    ROUTER = "router"
+    ROUTER_INTERFACE = "router_interface"
+    SECURITY_GROUP = "security_group"
+    SECURITY_GROUP_RULE = "security_group_rule"
+    PORT = "port"
+    SERVER = "server"
+    FLOATING_IP = "floating_ip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """What all resources have. ``name`` is unique within its kind and environment."""
+
+    kind: ClassVar[Kind]
+    #: names of the fields that hold addresses of other resources
+    references: ClassVar[tuple[str, ...]] = ()
+
+    name: str
+
+    @property
+    def address(self) -> str:
+        """The resource's logical address within its environment: ``kind/name``."""
+        return f"{self.kind.value}/{self.name}"
+
+    def referred(self) -> tuple[str, ...]:
+        """Return the addresses that this resource refers to."""
+        found: list[str] = []
+        for name in self.references:
+            value: Any = getattr(self, name)
+            if isinstance(value, str):
+                found.append(value)
+            elif value is not None:
+                found.extend(value)
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network(Resource):
+    """Neutron network. ``external`` ones, and provider attributes, need the admin."""
+
+    kind = Kind.NETWORK
+
+    external: bool = field(default=False, metadata=REPLACE)
+    physical_network: str | None = field(default=None, metadata=IGNORE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subnet(Resource):
+    """Neutron subnet (IPv4)."""
+
+    kind = Kind.SUBNET
+    references = ("network",)
+
+    network: str = field(metadata=REPLACE)
+    cidr: str = field(metadata=REPLACE)
+    gateway: str | None = None
+    dhcp: bool = True
+    #: inclusive ranges (first, last)
+    pools: tuple[tuple[str, str], ...] = ()
+    dns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Router(Resource):
+    """Neutron router. A fixed ``external_address`` needs the admin."""
+
+    kind = Kind.ROUTER
+    references = ("external_network",)
+
+    external_network: str | None = None
+    external_address: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterInterface(Resource):
+    """The router's port on a subnet (added to the router by PUT, so that adding twice is no second one)."""
+
+    kind = Kind.ROUTER_INTERFACE
+    references = ("router", "subnet")
+
+    router: str = field(metadata=REPLACE)
+    subnet: str = field(metadata=REPLACE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityGroup(Resource):
+    """Neutron security group. It is created empty: Neutron's own two egress rules are removed as drift."""
+
+    kind = Kind.SECURITY_GROUP
+
+    purpose: str = field(default="", metadata=IGNORE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityGroupRule(Resource):
+    """Neutron security-group rule. The API can't change one: any difference replaces it.
+
+    ``name`` is made from its content, so that two rules of one content have one address.
+    """
+
+    kind = Kind.SECURITY_GROUP_RULE
+    references = ("group", "remote_group")
+
+    group: str = field(metadata=REPLACE)
+    direction: Literal["ingress", "egress"] = field(metadata=REPLACE)
+    ethertype: Literal["IPv4", "IPv6"] = field(default="IPv4", metadata=REPLACE)
+    protocol: str | None = field(default=None, metadata=REPLACE)
+    port_min: int | None = field(default=None, metadata=REPLACE)
+    port_max: int | None = field(default=None, metadata=REPLACE)
+    remote_prefix: str | None = field(default=None, metadata=REPLACE)
+    remote_group: str | None = field(default=None, metadata=REPLACE)
+    purpose: str = field(default="", metadata=IGNORE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flavor(Resource):
+    """Nova flavor (admin only). Sizes can't be changed: a difference replaces it."""
+
+    kind = Kind.FLAVOR
+
+    vcpus: int = field(metadata=REPLACE)
+    ram_mib: int = field(metadata=REPLACE)
+    disk_gib: int = field(metadata=REPLACE)
+    ephemeral_gib: int = field(default=0, metadata=REPLACE)
+    swap_mib: int = field(default=0, metadata=REPLACE)
+    public: bool = field(default=True, metadata=REPLACE)
+    #: extra specs, sorted by key
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image(Resource):
+    """Glance image. ``recipe`` is the hash of what it is built from, kept in the image's properties."""
+
+    kind = Kind.IMAGE
+
+    disk_format: str = field(metadata=REPLACE)
+    recipe: str = field(metadata=REPLACE)
+    visibility: str = "public"
+    min_disk_gib: int = 0
+    min_ram_mib: int = 0
+    #: os_distro, os_version, ...; sorted by key; others that the cloud adds aren't compared
+    properties: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPair(Resource):
+    """Nova key pair. ``public_key`` is one line in OpenSSH form, without comment."""
+
+    kind = Kind.KEY_PAIR
+
+    public_key: str = field(metadata=REPLACE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port(Resource):
+    """Neutron port of a server."""
+
+    kind = Kind.PORT
+    references = ("network", "subnet", "security_groups")
+
+    network: str = field(metadata=REPLACE)
+    subnet: str = field(metadata=REPLACE)
+    #: sorted addresses
+    security_groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server(Resource):
+    """Nova server on one port of its own."""
+
+    kind = Kind.SERVER
+    references = ("flavor", "image", "key_pair", "port")
+
+    flavor: str = field(metadata=REPLACE)
+    image: str = field(metadata=REPLACE)
+    key_pair: str = field(metadata=REPLACE)
+    port: str = field(metadata=REPLACE)
+    #: cloud-init user data in clear (never a secret)
+    user_data: str = field(default="", metadata=IGNORE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FloatingIp(Resource):
+    """Neutron floating IP. Its address is the cloud's choice; ``port`` can be changed in place."""
+
+    kind = Kind.FLOATING_IP
+    references = ("network", "port")
+
+    network: str = field(metadata=REPLACE)
+    port: str | None = None

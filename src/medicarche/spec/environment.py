@@ -1,0 +1,223 @@
+"""The environment as frozen data: what `medicarche.spec.load` makes of the environment file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = [
+    "Application",
+    "Environment",
+    "FlavorSpec",
+    "ImageSpec",
+    "IngressRule",
+    "Instance",
+    "Listener",
+    "Locale",
+    "Mirrors",
+    "NetworkSpec",
+    "RouterSpec",
+    "SecurityGroupSpec",
+    "Site",
+    "SubnetSpec",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Locale:
+    """``language`` (``fr_FR.UTF-8``), ``keyboard`` (XKB layout) and ``timezone`` of the instances."""
+
+    language: str
+    keyboard: str
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrors:
+    """Debian mirrors' base URLs; where None, those of the host's own apt configuration."""
+
+    debian: str | None = None
+    security: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubnetSpec:
+    """An IPv4 subnet."""
+
+    name: str
+    cidr: str
+    gateway: str | None
+    dhcp: bool
+    pools: tuple[tuple[str, str], ...]
+    dns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """A network and its subnets. ``external``: gives floating addresses; made by an admin."""
+
+    name: str
+    external: bool
+    physical_network: str | None
+    subnets: tuple[SubnetSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RouterSpec:
+    """A router: the subnets that it joins, and its way out."""
+
+    name: str
+    external_network: str | None
+    external_address: str | None
+    subnets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IngressRule:
+    """Who may reach which port. ``sources``: prefixes; ``why`` goes into the rule's description."""
+
+    port: int
+    protocol: str
+    sources: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityGroupSpec:
+    """What all instances that carry the group share."""
+
+    name: str
+    ingress: tuple[IngressRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FlavorSpec:
+    """A size of instance. Units are in the names."""
+
+    name: str
+    vcpus: int
+    ram_mib: int
+    disk_gib: int
+    ephemeral_gib: int = 0
+    swap_mib: int = 0
+    public: bool = True
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSpec:
+    """An image that is built here. ``disk_mib``: the size of its file system before it grows."""
+
+    name: str
+    suite: str
+    user: str
+    disk_mib: int
+    visibility: str
+    packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A socket that an application opens in its instance.
+
+    ``address`` is an IP address (``0.0.0.0`` for all of IPv4); ``public`` ones are those that a security
+    group opens; all others must be on loopback.
+    """
+
+    address: str
+    port: int
+    protocol: str
+    process: str
+    public: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """An application in its instance.
+
+    ``kind`` names the module in `medicarche.deploy`; ``settings`` are that module's, checked by it.
+    ``egress`` names what it may reach: ``dns``, ``packages``, ``time``.
+    """
+
+    name: str
+    kind: str
+    instance: str
+    port: int
+    title: str
+    settings: Mapping[str, str]
+    egress: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A server: its size, image, network, groups."""
+
+    name: str
+    flavor: str
+    image: str
+    network: str
+    floating_ip: bool
+    security_groups: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The whole environment. ``source`` is the file that it was read from."""
+
+    source: Path
+    name: str
+    organization: str
+    domain: str
+    locale: Locale
+    administrators: tuple[str, ...]
+    mirrors: Mirrors
+    networks: tuple[NetworkSpec, ...]
+    routers: tuple[RouterSpec, ...]
+    security_groups: tuple[SecurityGroupSpec, ...]
+    flavors: tuple[FlavorSpec, ...]
+    images: tuple[ImageSpec, ...]
+    key_pair: str
+    instances: tuple[Instance, ...]
+    applications: tuple[Application, ...]
+
+    def instance(self, name: str) -> Instance:
+        """Return the instance of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for instance in self.instances:
+            if instance.name == name:
+                return instance
+        raise KeyError(name)
+
+    def applications_of(self, instance: str) -> tuple[Application, ...]:
+        """Return the applications that run in an instance."""
+        return tuple(a for a in self.applications if a.instance == instance)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the cloud at hand gives, and the environment file doesn't say.
+
+    Attributes:
+        disk_format: of images: ``raw`` for containers (virt_type lxc), ``qcow2`` for KVM.
+        hypervisor: ``lxc`` or ``kvm``: chooses the image's flavour.
+        package_proxy: address and port at which instances reach a package proxy, or None where they go to
+            the mirrors themselves.
+        image_recipes: image name → hash of its recipe.
+        public_key: the environment's SSH public key.
+        external_physical_network: the provider's name for the external network, where we make it.
+    """
+
+    disk_format: str
+    hypervisor: str
+    package_proxy: tuple[str, int] | None
+    image_recipes: Mapping[str, str]
+    public_key: str
+    external_physical_network: str | None = None
