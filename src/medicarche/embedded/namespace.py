@@ -224,17 +224,19 @@ def _same(mine: os.stat_result, netns: Path) -> bool:
 
 
 def _find_original(netns: Path) -> int | None:
-    """Open the name space to come back to: our own or, started inside already, that of process 1."""
-    if not inside(netns):
-        return os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        first = os.open("/proc/1/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    if _same(os.fstat(first), netns):
-        os.close(first)
-        return None
-    return first
+    """Open the name space to come back to: our own or, started inside already, our nearest ancestor's."""
+    process = os.getpid()
+    while process:
+        try:
+            found = os.open(f"/proc/{process}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+        if not _same(os.fstat(found), netns):
+            return found
+        os.close(found)
+        process = int(status.rpartition(")")[2].split()[1])
+    return None
 
 
 def _open(netns: Path) -> int:
