@@ -110,7 +110,9 @@ class ConsoleReporter:
     def _close(self, title: str, sign: str, colour: str, seconds: float) -> None:
         with self._lock:
             self._open.pop(title, None)
-            self._console.print(f"{sign} {title} ({seconds:.1f} s)", style=colour, highlight=False, markup=False)
+            self._console.print(
+                f"{sign} {title} ({seconds:.1f} s)", style=colour, highlight=False, markup=False
+            )
             self._render()
 
     def _render(self) -> None:

@@ -1,0 +1,103 @@
+"""The project's commands: ``nox -s provision`` builds the environment, ``nox -s tests`` is all that CI runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["provision"]
+
+ROOT = Path(__file__).resolve().parent
+PYTHON_FILES = ("src", "tests", "noxfile.py", "conftest.py", "run")
+
+
+def install(session: nox.Session, *extras: str, also: tuple[str, ...] = ()) -> None:
+    """Install the project, editable, with some of its extras."""
+    project = f".[{','.join(extras)}]" if extras else "."
+    session.install("-q", "-e", project, *also)
+
+
+@nox.session
+def provision(session: nox.Session) -> None:
+    """Build the environment: on the cloud that is configured, else on an embedded OpenStack."""
+    install(session, "deploy")
+    session.run("medicarche", "provision", *session.posargs)
+
+
+@nox.session
+def destroy(session: nox.Session) -> None:
+    """Remove the environment from its cloud: what carries its mark, and nothing else."""
+    install(session, "deploy")
+    session.run("medicarche", "destroy", *session.posargs)
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """Unit tests: no root, no network."""
+    install(
+        session, "deploy", "acceptance", also=("hypothesis>=6.112", "jsonschema>=4.23", "pytest-timeout>=2.3")
+    )
+    session.run("pytest", "tests/unit", *session.posargs)
+
+
+@nox.session
+def acceptance(session: nox.Session) -> None:
+    """Acceptance test plan; builds what isn't there yet."""
+    install(session, "deploy", "acceptance")
+    session.run("pytest", "tests/acceptance", "-m", "not lifecycle", *session.posargs)
+
+
+@nox.session
+def lifecycle(session: nox.Session) -> None:
+    """The embedded cloud's life: kills, recovery, purge, an untouched host. Uses clouds of its own."""
+    install(session, "deploy", "acceptance")
+    session.run("pytest", "tests/acceptance", "-m", "lifecycle", *session.posargs)
+
+
+@nox.session
+def load(session: nox.Session) -> None:
+    """Short load test of each application; ``-- --users 100 --run-time 5m`` for a longer one."""
+    install(session, "deploy", "load")
+    short = ("--users", "10", "--spawn-rate", "5", "--run-time", "20s")
+    session.run("locust", "-f", "tests/load", "--headless", "--only-summary", *(session.posargs or short))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: all rules, formatting."""
+    session.install("-q", "ruff==0.17.6")
+    session.run("ruff", "check", *PYTHON_FILES)
+    session.run("ruff", "format", "--check", *PYTHON_FILES)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strict, tests included."""
+    install(
+        session,
+        "deploy",
+        "acceptance",
+        also=("mypy==2.4.1", "nox", "hypothesis", "types-paramiko", "types-requests", "types-jsonschema"),
+    )
+    session.run("mypy")
+
+
+@nox.session
+def purge(session: nox.Session) -> None:
+    """Remove the embedded cloud."""
+    install(session)
+    session.run("medicarche", "cloud", "purge", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """All that CI runs, on an embedded cloud of this checkout's own, which is purged at the end."""
+    os.environ.setdefault("MEDICARCHE_EMBEDDED_NAME", "t" + hashlib.sha256(bytes(ROOT)).hexdigest()[:6])
+    session.log("embedded cloud of these tests: %s", os.environ["MEDICARCHE_EMBEDDED_NAME"])
+    for name in ("lint", "types", "unit", "provision", "acceptance", "load", "lifecycle", "purge"):
+        session.notify(name)

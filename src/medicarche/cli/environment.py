@@ -1,0 +1,171 @@
+"""Commands on the whole environment: plan, provision, status, destroy, schema."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from medicarche import converge, provisioning
+from medicarche.cli.output import print_json, progress, results, table
+from medicarche.errors import CloudUnsuitable, MedicarcheError
+from medicarche.plan import Plan, Verb
+from medicarche.plan import as_json as plan_as_json
+from medicarche.plan import render as render_plan
+from medicarche.plan.resources import Kind
+from medicarche.progress import SilentReporter
+from medicarche.spec import json_schema
+from medicarche.status import Status
+from medicarche.status import status as observe_status
+from medicarche.target import Options, Selection, select
+
+__all__ = ["destroy", "plan", "provision", "schema", "status"]
+
+CHANGES = 2
+
+
+@click.command()
+@click.option("--json", "json_output", is_flag=True, help="For other programs.")
+@click.option(
+    "--deploy", is_flag=True, help="Look into the instances too: what deploying would change there."
+)
+@click.pass_context
+def plan(context: click.Context, *, json_output: bool, deploy: bool) -> None:
+    """Show what `provision` would change; changes nothing. Exit code 0: nothing, 2: changes."""
+    selection = select(context.obj)
+    selection.enter()
+    planned = provisioning.plan(selection)
+    changes = 0
+    if deploy:
+        changes = _deployment_changes(selection, planned, quiet=json_output)
+    if json_output:
+        print_json({**plan_as_json(planned.plan), **({"deployment_changes": changes} if deploy else {})})
+    else:
+        results().print(render_plan(planned.plan))
+    if planned.plan.conflicts:
+        raise CloudUnsuitable("\n".join(planned.plan.conflicts))
+    context.exit(CHANGES if changes or not planned.plan.empty else 0)
+
+
+@click.command()
+@click.option("--yes", "-y", is_flag=True, help="Replace and remove servers without asking.")
+@click.option("--no-deploy", is_flag=True, help="The cloud only; nothing in the instances.")
+@click.pass_obj
+def provision(options: Options, *, yes: bool, no_deploy: bool) -> None:
+    """Build the environment, or bring it back to what its file says. Asks nothing unless servers would go."""
+    selection = select(options)
+    done = provisioning.provision(
+        selection,
+        progress(),
+        deploy=not no_deploy,
+        confirm=lambda planned: yes or _ask(planned),
+    )
+    console = results()
+    counts = done.plan.counts()
+    console.print("cloud: " + (_counted(counts) if any(counts.values()) else "nothing to do"))
+    if done.deployment is not None:
+        changes = sum(done.deployment.changes.values())
+        console.print(f"instances: {f'{changes} changes' if changes else 'nothing to do'}")
+    if done.selection.embedded is not None:
+        for name, (host, port) in sorted(done.selection.embedded.forwards().items()):
+            console.print(f"{name}: {'http' if name == 'dashboard' else 'https'}://{host}:{port}/")
+    console.print(", ".join(f"{part} {seconds:.1f} s" for part, seconds in done.seconds.items()), style="dim")
+
+
+@click.command()
+@click.option(
+    "--json", "json_output", is_flag=True, help="For other programs; docs/status.md has the schema."
+)
+@click.pass_obj
+def status(options: Options, *, json_output: bool) -> None:
+    """Show the cloud, the instances and the applications, and whether anything drifted."""
+    found = observe_status(select(options))
+    if json_output:
+        print_json(found.as_json())
+    else:
+        _print_status(found)
+
+
+@click.command()
+@click.option("--yes", "-y", is_flag=True, help="Don't ask.")
+@click.pass_obj
+def destroy(options: Options, *, yes: bool) -> None:
+    """Remove what carries the environment's mark from the cloud, and nothing else."""
+    selection = select(options)
+    selection.enter()
+    if not yes:
+        _confirm(f"Remove the environment {selection.environment.name} from {selection.target.name}?")
+    done = provisioning.destroy(selection, progress())
+    rows = [
+        (
+            kind.value,
+            str(sum(o.resource.kind is kind for o in done.before)),
+            str(sum(o.resource.kind is kind for o in done.after)),
+        )
+        for kind in Kind
+    ]
+    results().print(table(("kind", "before", "after"), rows))
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of the environment file, for editors."""
+    print_json(json_schema())
+
+
+def _deployment_changes(selection: Selection, planned: provisioning.Planned, *, quiet: bool) -> int:
+    """Count what deploying would change, and show it; instances that aren't there yet are not looked into."""
+    instances = converge.instances(planned.connections, selection.environment.name)
+    if not instances:
+        return 0
+    reporter = SilentReporter() if quiet else progress()
+    found = provisioning.run_deployment(selection, planned.site, instances, reporter, dry_run=True)
+    return sum(found.changes.values())
+
+
+def _ask(planned: Plan) -> bool:
+    """Ask where servers would be replaced or removed; everything else is done without a question."""
+    going = [a.address for a in planned.actions if a.verb is Verb.DELETE and a.kind is Kind.SERVER]
+    if not going:
+        return True
+    _confirm(f"{', '.join(going)} would be removed or replaced, with what is on the disk. Go on?")
+    return True
+
+
+def _confirm(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise MedicarcheError(
+            f"{question} Nobody to ask: standard input is no terminal.", hint="--yes says yes"
+        )
+    if not click.confirm(question, err=True):
+        raise click.Abort
+
+
+def _counted(counts: dict[str, int]) -> str:
+    words = {"create": "created", "update": "changed", "replace": "replaced", "delete": "removed"}
+    return ", ".join(f"{count} {words[verb]}" for verb, count in counts.items() if count)
+
+
+def _print_status(found: Status) -> None:
+    console = results()
+    console.print(f"environment {found.environment} on {found.cloud.name}: cloud {found.cloud.state}")
+    if found.cloud.dashboard:
+        console.print(f"dashboard: {found.cloud.dashboard}")
+    console.print(
+        table(
+            ("instance", "state", "private", "floating"),
+            [(i.name, i.state, i.private_address, i.floating_address) for i in found.instances],
+        )
+    )
+    console.print(
+        table(
+            ("application", "state", "address", "on this machine"),
+            [(a.name, a.state, a.url, a.local_url) for a in found.applications],
+        )
+    )
+    if found.drift is not None:
+        console.print("drift: " + (_counted_as_plan(found.changes) if found.drift else "none"))
+
+
+def _counted_as_plan(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} to {verb}" for verb, count in counts.items() if count)

@@ -1,0 +1,328 @@
+"""The main job: cloud, image, environment, applications. What the CLI and the acceptance fixtures share."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from medicarche import converge, image, ssh
+from medicarche.cloud import check, connect, observe
+from medicarche.errors import CloudUnsuitable, Locked, MedicarcheError
+from medicarche.plan import derive, make_plan, plan_destroy
+from medicarche.plan.model import Verb
+from medicarche.plan.resources import Kind
+from medicarche.spec.environment import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from medicarche.cloud import Connections
+    from medicarche.converge import InstanceState
+    from medicarche.deploy import DeployResult
+    from medicarche.plan.model import Observed, Plan
+    from medicarche.plan.resources import Resource
+    from medicarche.progress import Reporter
+    from medicarche.target import Selection
+
+__all__ = ["Destroyed", "Planned", "Provisioned", "destroy", "locked", "plan", "provision", "site_of"]
+
+#: seconds that instances may take from their creation to SSH with cloud-init finished
+READY_TIMEOUT = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What is wanted, what was observed, and the difference."""
+
+    connections: Connections
+    site: Site
+    wanted: tuple[Resource, ...]
+    observed: tuple[Observed, ...]
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """A built environment.
+
+    Attributes:
+        selection: the environment and its cloud.
+        connections: to that cloud.
+        site: what the cloud at hand gives.
+        plan: what was done to the cloud.
+        instances: as they are now.
+        deployment: what was done in the instances; None where it wasn't asked for.
+        seconds: what each part took.
+    """
+
+    selection: Selection
+    connections: Connections
+    site: Site
+    plan: Plan
+    instances: tuple[InstanceState, ...]
+    deployment: DeployResult | None
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Destroyed:
+    """What the project held before and after, by kind: only what carried the mark is gone."""
+
+    plan: Plan
+    before: tuple[Observed, ...]
+    after: tuple[Observed, ...]
+
+
+def site_of(selection: Selection) -> Site:
+    """Return what the cloud at hand gives; makes the environment's key pair where there is none."""
+    environment = selection.environment
+    hypervisor, proxy, physical = "kvm", None, None
+    if selection.embedded is not None:
+        facts = selection.embedded.site_facts()
+        hypervisor, proxy, physical = facts.hypervisor, facts.package_proxy, facts.external_physical_network
+    key_pair = ssh.ensure_key_pair(selection.folder, environment.key_pair)
+    return Site(
+        disk_format=image.disk_format(hypervisor),
+        hypervisor=hypervisor,
+        package_proxy=proxy,
+        image_recipes={
+            i.name: image.recipe_hash(i, environment.locale, hypervisor) for i in environment.images
+        },
+        public_key=key_pair.public,
+        external_physical_network=physical,
+    )
+
+
+def plan(selection: Selection) -> Planned:
+    """Observe the cloud and plan; changes nothing. To be called inside the cloud's name space.
+
+    Raises:
+        CloudError: the cloud can't be used as it is.
+    """
+    connections = connect(selection.target)
+    site = site_of(selection)
+    wanted = derive(selection.environment, site)
+    observed = observe(connections, selection.environment.name, wanted)
+    planned = make_plan(selection.environment.name, wanted, observed)
+    return Planned(connections, site, wanted, observed, planned)
+
+
+def provision(
+    selection: Selection,
+    reporter: Reporter,
+    *,
+    deploy: bool = True,
+    confirm: Callable[[Plan], bool] = lambda _: True,
+    cancel: threading.Event | None = None,
+) -> Provisioned:
+    """Build the environment, wherever an earlier run left it.
+
+    Brings the embedded cloud up where it is the target, builds the image, converges the cloud, waits for the
+    instances, deploys the applications. The process is in the cloud's network name space afterwards.
+
+    Args:
+        selection: the environment and its cloud.
+        reporter: where progress is told.
+        deploy: deploy the applications too.
+        confirm: asked before anything is changed; may raise instead of saying no.
+        cancel: set from elsewhere: nothing new is begun.
+
+    Raises:
+        MedicarcheError: of the part that failed; calling it again goes on from there.
+    """
+    seconds: dict[str, float] = {}
+    with locked(selection.folder), _ImageBuilder(selection, reporter) as builder:
+        if selection.embedded is not None:
+            selection.embedded.preflight(reporter)
+            if not selection.embedded.exists():
+                builder.begin()  # a new cloud has no image: build it while the cloud starts
+            with _timed(seconds, "cloud"):
+                selection.embedded.up(reporter)
+        selection.enter()
+        with _timed(seconds, "plan"), reporter.stage("Compare the cloud with the environment"):
+            planned = plan(selection)
+            if planned.plan.conflicts:
+                raise CloudUnsuitable("\n".join(planned.plan.conflicts))
+            created = _to_create(planned.plan)
+            if created:
+                check(planned.connections, created)
+        if not confirm(planned.plan):
+            raise MedicarcheError("stopped before anything was changed")
+        with _timed(seconds, "images"):
+            files = builder.files() if any(r.kind is Kind.IMAGE for r in created) else {}
+        with _timed(seconds, "converge"):
+            if not planned.plan.empty:
+                converge.apply(
+                    planned.connections, planned.plan, images=files, reporter=reporter, cancel=cancel
+                )
+            instances = converge.instances(planned.connections, selection.environment.name)
+        if selection.embedded is not None:
+            selection.embedded.forward(forwards(selection, instances))
+        deployment = None
+        if deploy:
+            with _timed(seconds, "instances ready"):
+                wait_for_instances(selection, planned.connections, instances, reporter)
+            with _timed(seconds, "deploy"):
+                deployment = run_deployment(selection, planned.site, instances, reporter)
+    return Provisioned(
+        selection, planned.connections, planned.site, planned.plan, instances, deployment, seconds
+    )
+
+
+def destroy(selection: Selection, reporter: Reporter) -> Destroyed:
+    """Remove what carries the environment's mark, and nothing else. To be called inside the name space."""
+    with locked(selection.folder):
+        connections = connect(selection.target)
+        wanted = derive(selection.environment, site_of(selection))
+        with reporter.stage("Look for what carries the environment's mark"):
+            before = observe(connections, selection.environment.name, wanted)
+        planned = plan_destroy(selection.environment.name, before)
+        if not planned.empty:
+            converge.apply(connections, planned, images={}, reporter=reporter)
+        after = observe(connections, selection.environment.name, wanted)
+    return Destroyed(planned, before, after)
+
+
+def run_deployment(
+    selection: Selection,
+    site: Site,
+    instances: tuple[InstanceState, ...],
+    reporter: Reporter,
+    *,
+    dry_run: bool = False,
+) -> DeployResult:
+    """Deploy the applications, or say what would change in the instances (``dry_run``)."""
+    from medicarche.deploy import deploy as run  # noqa: PLC0415 - slow to import, and not always wanted
+
+    return run(
+        selection.environment,
+        instances,
+        selection.folder,
+        package_proxy=site.package_proxy,
+        dry_run=dry_run,
+        reporter=reporter,
+    )
+
+
+def wait_for_instances(
+    selection: Selection,
+    connections: Connections,
+    instances: tuple[InstanceState, ...],
+    reporter: Reporter,
+) -> None:
+    """Pin the instances' host keys from their console logs, and wait until SSH and cloud-init are done.
+
+    Raises:
+        Unreachable: an instance isn't ready in its time.
+    """
+    images = {i.name: i for i in selection.environment.images}
+    users = {i.name: images[i.image].user for i in selection.environment.instances}
+    ssh.wait_ready(
+        selection.folder,
+        instances,
+        key=ssh.ensure_key_pair(selection.folder, selection.environment.key_pair),
+        users=users,
+        console=lambda server: converge.console_log(connections, server),
+        timeout=READY_TIMEOUT,
+        reporter=reporter,
+    )
+
+
+def forwards(selection: Selection, instances: tuple[InstanceState, ...]) -> dict[str, tuple[int, str, int]]:
+    """Return, by application, the host's loopback port and the address and port that it leads to."""
+    addresses = {i.name: i.floating_address for i in instances}
+    found: dict[str, tuple[int, str, int]] = {}
+    for application in selection.environment.applications:
+        address = addresses.get(application.instance)
+        if address:
+            found[application.name] = (application.port, address, application.port)
+    return found
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the environment's lock; it dies with its holder.
+
+    Raises:
+        Locked: another run holds it; says which process, since when.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with ExitStack() as stack:
+        stream = stack.enter_context((folder / "lock").open("a+", encoding="utf-8"))
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            stream.seek(0)
+            holder = _holder(stream.read())
+            raise Locked(
+                f"another run works on this environment: {holder}",
+                hint="wait for it, or end it; the lock goes with it",
+            ) from error
+        stream.truncate(0)
+        stream.write(json.dumps({"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}))
+        stream.flush()
+        yield
+
+
+def _holder(text: str) -> str:
+    try:
+        held = json.loads(text)
+        return f"process {held['pid']}, since {held['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "a process that has just begun"
+
+
+class _ImageBuilder:
+    """Builds the images in a thread that stays in the host's network name space, where the mirrors are."""
+
+    def __init__(self, selection: Selection, reporter: Reporter) -> None:
+        self._selection = selection
+        self._reporter = reporter
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="image")
+        self._future: Future[dict[str, Path]] | None = None
+
+    def __enter__(self) -> Self:
+        self._pool.submit(threading.get_ident).result()  # the thread begins here, before its process enters
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def begin(self) -> None:
+        """Start building; returns at once."""
+        if self._future is None:
+            self._future = self._pool.submit(self._build)
+
+    def files(self) -> dict[str, Path]:
+        """Return image name → file, built by now."""
+        self.begin()
+        assert self._future is not None  # noqa: S101 - begin() has set it
+        return self._future.result()
+
+    def _build(self) -> dict[str, Path]:
+        selection = self._selection
+        hypervisor = selection.embedded.site_facts().hypervisor if selection.embedded is not None else "kvm"
+        locale, mirrors = selection.environment.locale, selection.environment.mirrors
+        return {
+            i.name: image.build(i, locale, hypervisor, selection.paths, mirrors, self._reporter)
+            for i in selection.environment.images
+        }
+
+
+def _to_create(planned: Plan) -> tuple[Resource, ...]:
+    return tuple(a.wanted for a in planned.actions if a.verb is Verb.CREATE and a.wanted is not None)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], part: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    seconds[part] = time.monotonic() - began

@@ -1,0 +1,166 @@
+"""What is there now: the answer to ``medicarche status``, and the interface for other programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Literal
+
+import requests
+
+from medicarche import converge, pki, provisioning
+from medicarche.cloud import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from medicarche.converge import InstanceState
+    from medicarche.spec.environment import Application
+    from medicarche.target import Selection
+
+__all__ = ["SCHEMA_VERSION", "ApplicationStatus", "CloudStatus", "InstanceStatus", "Status", "status"]
+
+#: changes of the JSON form that break its readers raise this number
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CloudStatus:
+    """The cloud. ``state``: ``up`` or ``down`` (embedded only); ``dashboard``: Horizon's URL on this machine."""
+
+    name: str
+    kind: Literal["embedded", "configured"]
+    state: str
+    namespace: str | None
+    dashboard: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceStatus:
+    """An instance; addresses are None until they are given. ``state`` is Nova's word."""
+
+    name: str
+    id: str
+    state: str
+    private_address: str | None
+    floating_address: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationStatus:
+    """An application.
+
+    Attributes:
+        name: as in the environment file.
+        kind: the module that deploys it.
+        instance: where it runs.
+        url: inside the cloud's network.
+        local_url: on this machine's loopback address (embedded cloud), or None.
+        authority: the file of the certificate authority that its certificate is checked with.
+        state: ``answering``, ``not answering`` or ``not deployed``.
+    """
+
+    name: str
+    kind: str
+    instance: str
+    url: str | None
+    local_url: str | None
+    authority: str
+    state: Literal["answering", "not answering", "not deployed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The whole answer. ``changes`` counts what a run of ``provision`` would do to the cloud."""
+
+    environment: str
+    cloud: CloudStatus
+    instances: tuple[InstanceStatus, ...]
+    applications: tuple[ApplicationStatus, ...]
+    drift: bool | None
+    changes: dict[str, int]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the documented form (docs/status.md)."""
+        return {"version": SCHEMA_VERSION, **asdict(self)}
+
+
+def status(selection: Selection) -> Status:
+    """Observe the cloud, the instances and the applications; changes nothing.
+
+    A process that asks for an embedded cloud's status is in its network name space afterwards.
+    """
+    environment = selection.environment
+    embedded = selection.embedded
+    up = embedded is None or embedded.netns.exists()
+    forwards = embedded.forwards() if embedded is not None and up else {}
+    cloud = CloudStatus(
+        name=selection.target.name,
+        kind="embedded" if embedded is not None else "configured",
+        state="up" if up else "down",
+        namespace=str(embedded.netns) if embedded is not None else None,
+        dashboard=_local("http", forwards.get("dashboard")),
+    )
+    if not up:
+        nothing = tuple(_application(a, None, None, selection) for a in environment.applications)
+        return Status(environment.name, cloud, (), nothing, None, {})
+    selection.enter()
+    planned = provisioning.plan(selection)
+    instances = converge.instances(planned.connections, environment.name)
+    addresses = {i.name: i.floating_address or i.private_address for i in instances}
+    return Status(
+        environment=environment.name,
+        cloud=cloud,
+        instances=tuple(
+            InstanceStatus(i.name, i.id, i.status, i.private_address, i.floating_address) for i in instances
+        ),
+        applications=tuple(
+            _application(a, addresses.get(a.instance), forwards.get(a.name), selection)
+            for a in environment.applications
+        ),
+        drift=not planned.plan.empty,
+        changes=planned.plan.counts(),
+    )
+
+
+def instances_of(selection: Selection) -> Sequence[InstanceState]:
+    """Return the environment's instances. To be called inside the cloud's name space."""
+    return converge.instances(connect(selection.target), selection.environment.name)
+
+
+def _local(scheme: str, forward: tuple[str, int] | None) -> str | None:
+    return f"{scheme}://{forward[0]}:{forward[1]}/" if forward else None
+
+
+def _application(
+    application: Application,
+    address: str | None,
+    forward: tuple[str, int] | None,
+    selection: Selection,
+) -> ApplicationStatus:
+    authority = pki.Authority(selection.folder).ca_certificate
+    url = f"https://{address}:{application.port}/" if address else None
+    state: Literal["answering", "not answering", "not deployed"] = "not deployed"
+    if url is not None and authority.exists():
+        state = "answering" if _answers(url, authority) else "not answering"
+    return ApplicationStatus(
+        application.name,
+        application.kind,
+        application.instance,
+        url,
+        _local("https", forward),
+        str(authority),
+        state,
+    )
+
+
+def _answers(url: str, authority: Path) -> bool:
+    """Ask once, over TLS checked with the environment's authority; a server error is no answer."""
+    try:
+        return (
+            requests.get(url, verify=str(authority), timeout=5, allow_redirects=False).status_code
+            < HTTPStatus.INTERNAL_SERVER_ERROR
+        )
+    except requests.RequestException:
+        return False
