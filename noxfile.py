@@ -1,4 +1,4 @@
-"""The project's commands: ``nox -s provision`` builds the environment, ``nox -s tests`` is all that CI runs."""
+"""The project's commands: ``nox -s provision`` is the main job, ``nox -s tests`` all that CI runs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,20 @@ ROOT = Path(__file__).resolve().parent
 PYTHON_FILES = ("src", "tests", "noxfile.py", "conftest.py", "run")
 
 
+#: what the tests need beyond the project's own extras
+TESTING = ("hypothesis>=6.112", "jsonschema>=4.23", "pytest-timeout>=2.3")
+STUBS = ("types-jsonschema", "types-paramiko", "types-requests")
+
+
 def install(session: nox.Session, *extras: str, also: tuple[str, ...] = ()) -> None:
-    """Install the project, editable, with some of its extras."""
+    """Install the project, editable, with some of its extras; not again where nothing of that has changed."""
     project = f".[{','.join(extras)}]" if extras else "."
+    wanted = hashlib.sha256(repr((project, also, (ROOT / "pyproject.toml").read_text())).encode()).hexdigest()
+    stamp = Path(session.virtualenv.location) / "medicarche-installed"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
     session.install("-q", "-e", project, *also)
+    stamp.write_text(wanted)
 
 
 @nox.session
@@ -39,9 +49,7 @@ def destroy(session: nox.Session) -> None:
 @nox.session
 def unit(session: nox.Session) -> None:
     """Unit tests: no root, no network."""
-    install(
-        session, "deploy", "acceptance", also=("hypothesis>=6.112", "jsonschema>=4.23", "pytest-timeout>=2.3")
-    )
+    install(session, "deploy", "acceptance", also=TESTING)
     session.run("pytest", "tests/unit", *session.posargs)
 
 
@@ -78,12 +86,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Mypy, strict, tests included."""
-    install(
-        session,
-        "deploy",
-        "acceptance",
-        also=("mypy==2.4.1", "nox", "hypothesis", "types-paramiko", "types-requests", "types-jsonschema"),
-    )
+    install(session, "deploy", "acceptance", also=("mypy==2.4.1", "nox", *TESTING, *STUBS))
     session.run("mypy")
 
 

@@ -1,7 +1,7 @@
 """Every error that Medicarche raises on purpose.
 
-    MedicarcheError                 exit 1   anything below, and failures that have no class of their own
-    ├── SpecificationError          exit 3   the environment file is wrong (file, line, key; all errors at once)
+    MedicarcheError                 exit 1   anything below, and failures without a class
+    ├── SpecificationError          exit 3   the environment file is wrong (all errors at once)
     ├── MachineError                exit 4   this machine can't carry the work (not root, disk, memory, registry)
     ├── CloudError                  exit 5   the cloud can't be used as it is
     │   ├── CloudUnreachable                 it doesn't answer

@@ -27,7 +27,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class CloudStatus:
-    """The cloud. ``state``: ``up`` or ``down`` (embedded only); ``dashboard``: Horizon's URL on this machine."""
+    """The cloud. ``state``: ``up`` or ``down``; ``dashboard``: Horizon's URL on this machine (embedded)."""
 
     name: str
     kind: Literal["embedded", "configured"]

@@ -34,30 +34,33 @@ def _run(arguments: list[str]) -> int:
         from medicarche.cli.app import medicarche  # noqa: PLC0415 - an error at import is told like all others
 
         result = medicarche.main(arguments, prog_name="medicarche", standalone_mode=False)
-    except MedicarcheError as error:
-        console.print("Error: ", style="bold red", end="")
-        console.print(error.message, markup=False, highlight=False)
-        if error.hint:
-            console.print(f"→ {error.hint}", markup=False, highlight=False)
-        return error.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return EX_USAGE
-    except click.UsageError as error:
-        error.show()
-        return EX_USAGE
-    except click.ClickException as error:
-        error.show()
-        return 1
-    except (click.Abort, KeyboardInterrupt):
-        console.print("interrupted; run the same command again to go on from here", style="yellow")
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone; Python would complain at its exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception as error:  # noqa: BLE001 - the last resort: a fault of ours, kept for its report
-        return _internal_error(console, error)
+    except BaseException as error:  # noqa: BLE001 - this is where every error ends: told once, then an exit code
+        return _tell(console, error)
     return result if isinstance(result, int) else 0
+
+
+def _tell(console: Console, error: BaseException) -> int:
+    """Tell the user of an error, and return the exit code that goes with it."""
+    match error:
+        case MedicarcheError():
+            console.print("Error: ", style="bold red", end="")
+            console.print(error.message, markup=False, highlight=False)
+            if error.hint:
+                console.print(f"→ {error.hint}", markup=False, highlight=False)
+            return error.exit_code
+        case click.ClickException():
+            error.show()
+            return EX_USAGE if isinstance(error, click.UsageError) else 1
+        case click.Abort() | KeyboardInterrupt():
+            console.print("interrupted; run the same command again to go on from here", style="yellow")
+            return INTERRUPTED
+        case BrokenPipeError():  # the reader of our output has gone; Python would complain at its exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        case Exception():
+            return _internal_error(console, error)
+        case _:
+            raise error
 
 
 def _internal_error(console: Console, error: Exception) -> int:

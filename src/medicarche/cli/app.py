@@ -48,7 +48,7 @@ def medicarche(
     admin_cloud: str | None,
     embedded_name: str | None,
 ) -> None:
-    """Build a company's IT environment on OpenStack from one file, prove it, measure it.
+    r"""Build a company's IT environment on OpenStack from one file, prove it, measure it.
 
     \b
     Exit codes: 0 done, or nothing to do    1 error                2 plan: there are changes

@@ -71,7 +71,7 @@ def status(options: target.Options, *, as_json: bool) -> None:
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def enter(options: target.Options, command: tuple[str, ...]) -> None:
-    """Run COMMAND (default: a shell) inside the cloud's network, with OS_CLOUD set for the openstack client."""
+    """Run COMMAND (default: a shell) inside the cloud's network, with OS_CLOUD set."""
     embedded = target.embedded_cloud(options)
     if not embedded.netns.exists():
         raise CloudUnreachable(f"the embedded cloud {embedded.name!r} isn't up", hint="medicarche cloud up")

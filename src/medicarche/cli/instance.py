@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,9 +11,11 @@ from medicarche import converge
 from medicarche import ssh as secure_shell
 from medicarche.cli.output import print_json, results, table
 from medicarche.cloud import Connections, connect
-from medicarche.converge import InstanceState
 from medicarche.errors import MedicarcheError, Unreachable
 from medicarche.target import Options, Selection, select
+
+if TYPE_CHECKING:
+    from medicarche.converge import InstanceState
 
 __all__ = ["audit", "console", "ssh"]
 
@@ -63,7 +66,7 @@ def audit(options: Options, name: str, *, as_json: bool) -> None:
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def ssh(options: Options, name: str, command: tuple[str, ...]) -> None:
-    """Open a shell in the instance NAME, or run COMMAND there; its host key is pinned, never accepted blindly."""
+    """Open a shell in the instance NAME, or run COMMAND there; its host key is pinned."""
     selection, _, state = _find(options, name)
     if state.floating_address is None and state.private_address is None:
         raise Unreachable(f"instance {name!r} has no address yet", hint="medicarche provision")
