@@ -2,7 +2,7 @@
 
     MedicarcheError                 exit 1   anything below, and failures without a class
     ├── SpecificationError          exit 3   the environment file is wrong (all errors at once)
-    ├── MachineError                exit 4   this machine can't carry the work (not root, disk, memory, registry)
+    ├── MachineError                exit 4   this machine can't carry it (root, disk, memory)
     ├── CloudError                  exit 5   the cloud can't be used as it is
     │   ├── CloudUnreachable                 it doesn't answer
     │   ├── CloudRefused                     it refuses the credentials, or the right to act
