@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from rich.console import Console
 
@@ -18,19 +19,13 @@ __all__ = ["ConsoleReporter", "Reporter", "SilentReporter"]
 class Reporter(Protocol):
     """Where long work says what it is doing. Safe to call from any thread."""
 
-    def stage(self, title: str) -> _StageContext:
+    def stage(self, title: str) -> AbstractContextManager[Stage]:
         """Open a stage; a context manager. Its duration is shown at its end, its failure where it fails."""
         ...
 
     def note(self, text: str) -> None:
         """Say one line that stays."""
         ...
-
-
-class _StageContext(Protocol):
-    def __enter__(self) -> Stage: ...
-
-    def __exit__(self, *details: object) -> bool | None: ...
 
 
 class Stage(Protocol):
