@@ -1,0 +1,340 @@
+"""Fixtures, options and the requirement marker of the acceptance tests.
+
+Enable it from a root ``conftest.py``: ``pytest_plugins = ("medicarche.pytest_plugin",)``. It does nothing in
+a run without acceptance tests: whatever is slow to import is imported where it is first used.
+
+The environment is built once, by the fixture `provisioned`, and is never torn down: that is the user's
+decision (``medicarche destroy``, ``medicarche cloud purge``). From then on the test process is in the
+embedded cloud's network name space.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, cast
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from openstack.connection import Connection
+    from testinfra.host import Host
+
+    from medicarche.cloud import Connections
+    from medicarche.converge import InstanceState
+    from medicarche.credentials import Credentials
+    from medicarche.probe import Client
+    from medicarche.spec.environment import Application, Environment
+    from medicarche.target import Options, Selection
+    from medicarche.testing.built import Built
+
+_MARKER = "requirement"
+_BUILT = pytest.StashKey["Built"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options that say which environment on which cloud."""
+    group = parser.getgroup("medicarche", "Medicarche: the environment under test")
+    group.addoption("--environment", metavar="FILE", type=Path, help="the environment file")
+    group.addoption(
+        "--cloud", metavar="NAME", help="an entry of clouds.yaml; default: OS_CLOUD, else embedded"
+    )
+    group.addoption("--admin-cloud", metavar="NAME", help="an entry with administrator's rights")
+    group.addoption("--embedded-name", metavar="NAME", help="the embedded cloud's name")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers."""
+    config.addinivalue_line("markers", f"{_MARKER}(*ids): the requirements that the test proves")
+    config.addinivalue_line("markers", "lifecycle: starts, kills and purges clouds of its own; slow")
+
+
+# --- the requirement marker ------------------------------------------------------------------------------
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse acceptance tests that name no requirement, or one that isn't known.
+
+    Raises:
+        pytest.UsageError: naming all such tests at once.
+    """
+    wrong = []
+    for item in items:
+        ids = tuple(cast("str", i) for marker in item.iter_markers(_MARKER) for i in marker.args)
+        if not ids:
+            if _is_acceptance(item):
+                wrong.append(f"{item.nodeid}: names no requirement (@pytest.mark.{_MARKER})")
+            continue
+        from medicarche.report import load_requirements  # noqa: PLC0415 - only where it is needed
+
+        unknown = [i for i in ids if i not in load_requirements()]
+        if unknown:
+            wrong.append(f"{item.nodeid}: {', '.join(unknown)}: no such requirement")
+        item.user_properties += [(_MARKER, i) for i in ids]
+    if wrong:
+        raise pytest.UsageError("\n".join(wrong))
+
+
+def _is_acceptance(item: pytest.Item) -> bool:
+    fixtures: Sequence[str] = getattr(item, "fixturenames", ())
+    return "provisioned" in fixtures or "acceptance" in item.path.parts[:-1][-3:]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for ``instance_name`` or ``application_name`` once for each one declared."""
+    wanted = {"instance_name", "application_name"} & set(metafunc.fixturenames)
+    if not wanted:
+        return
+    from medicarche.errors import MedicarcheError  # noqa: PLC0415 - only where it is needed
+    from medicarche.spec import load_environment  # noqa: PLC0415 - likewise
+
+    try:
+        environment = load_environment(_options(metafunc.config).environment_file)
+    except MedicarcheError as error:
+        raise pytest.Collector.CollectError(error.message) from error
+    if "instance_name" in wanted:
+        metafunc.parametrize("instance_name", [i.name for i in environment.instances])
+    if "application_name" in wanted:
+        metafunc.parametrize("application_name", [a.name for a in environment.applications])
+
+
+# --- fixtures ----------------------------------------------------------------------------------------------
+
+
+def _options(config: pytest.Config) -> Options:
+    from medicarche.target import Options as Wanted  # noqa: PLC0415 - brings openstacksdk along
+
+    options = Wanted(
+        cloud=config.getoption("--cloud"),
+        admin_cloud=config.getoption("--admin-cloud"),
+        embedded_name=config.getoption("--embedded-name"),
+    )
+    file = config.getoption("--environment")
+    # a relative default is relative to the project, not to where pytest was started
+    return replace(options, environment_file=file or config.rootpath / options.environment_file)
+
+
+@pytest.fixture(scope="session")
+def selection(pytestconfig: pytest.Config) -> Selection:
+    """The environment and the cloud under test; nothing is built for it."""
+    from medicarche.errors import MedicarcheError  # noqa: PLC0415 - only where it is needed
+    from medicarche.target import select  # noqa: PLC0415 - likewise
+
+    try:
+        return select(_options(pytestconfig))
+    except MedicarcheError as error:
+        _give_up(error)
+
+
+@pytest.fixture(scope="session")
+def environment(selection: Selection) -> Environment:
+    """What the environment file declares."""
+    return selection.environment
+
+
+@pytest.fixture(scope="session")
+def provisioned(
+    selection: Selection, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Built:
+    """The built environment; the process is in its cloud's network name space from here on."""
+    from rich.console import Console  # noqa: PLC0415 - only where it is needed
+
+    from medicarche.errors import MedicarcheError  # noqa: PLC0415 - likewise
+    from medicarche.progress import ConsoleReporter  # noqa: PLC0415 - likewise
+    from medicarche.testing.built import build_once  # noqa: PLC0415 - likewise
+
+    own = tmp_path_factory.getbasetemp()
+    # xdist gives each worker a folder of its own inside one that belongs to the run
+    folder = own.parent if hasattr(pytestconfig, "workerinput") else own
+    try:
+        built = build_once(selection, folder, ConsoleReporter(Console(stderr=True)))
+    except MedicarcheError as error:
+        _give_up(error)
+    pytestconfig.stash[_BUILT] = built
+    return built
+
+
+def _give_up(error: Exception) -> NoReturn:
+    hint = getattr(error, "hint", None)
+    pytest.fail(f"{error}\n→ {hint}" if hint else str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def connections(provisioned: Built) -> Connections:
+    """Connections to the cloud: as the project's member, and as admin where there is one."""
+    return provisioned.connections
+
+
+@pytest.fixture(scope="session")
+def member(connections: Connections) -> Connection:
+    """The cloud as the project's member sees it."""
+    return connections.member
+
+
+@pytest.fixture
+def instances(provisioned: Built) -> tuple[InstanceState, ...]:
+    """All instances as they are now, asked of the cloud afresh: tests detach and attach addresses."""
+    from medicarche import converge  # noqa: PLC0415 - only where it is needed
+
+    return tuple(converge.instances(provisioned.connections, provisioned.selection.environment.name))
+
+
+@pytest.fixture
+def instance(instance_name: str, instances: tuple[InstanceState, ...]) -> InstanceState:
+    """The instance that the test is about; asking for it runs the test once for each declared instance."""
+    return _named(instance_name, instances)
+
+
+@pytest.fixture
+def application(application_name: str, environment: Environment) -> Application:
+    """The application that the test is about; asking for it runs the test once for each declared one."""
+    return next(a for a in environment.applications if a.name == application_name)
+
+
+def _named(name: str, instances: Sequence[InstanceState]) -> InstanceState:
+    for instance in instances:
+        if instance.name == name:
+            return instance
+    pytest.fail(f"instance {name} isn't on the cloud", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def machines(provisioned: Built) -> Iterator[Callable[[InstanceState], Host]]:
+    """Give testinfra's host of an instance, commands as root; one connection each for the whole run."""
+    from medicarche.testing.machines import machine as connect  # noqa: PLC0415 - brings testinfra along
+
+    known: dict[str, Host] = {}
+
+    def get(instance: InstanceState) -> Host:
+        if instance.id not in known:
+            known[instance.id] = connect(provisioned.selection, instance)
+        return known[instance.id]
+
+    yield get
+    for host in known.values():
+        client = host.backend.__dict__.get("client")
+        if client is not None:
+            client.close()
+
+
+@pytest.fixture
+def machine(instance: InstanceState, machines: Callable[[InstanceState], Host]) -> Host:
+    """Testinfra's host of the instance that the test is about."""
+    return machines(instance)
+
+
+@pytest.fixture(scope="session")
+def authority(provisioned: Built) -> Path:
+    """The certificate of the environment's authority."""
+    from medicarche.pki import Authority  # noqa: PLC0415 - only where it is needed
+
+    environment = provisioned.selection.environment
+    authority = Authority(
+        provisioned.selection.folder, organization=environment.organization, domain=environment.domain
+    )
+    return authority.ca_certificate
+
+
+@pytest.fixture(scope="session")
+def credentials(provisioned: Built) -> Credentials:
+    """The environment's generated passwords."""
+    from medicarche.credentials import Credentials as Kept  # noqa: PLC0415 - only where it is needed
+
+    return Kept(provisioned.selection.folder)
+
+
+@pytest.fixture
+def outside(authority: Path) -> Iterator[Client]:
+    """A visitor on the external network: an HTTP client that believes the environment's authority only."""
+    from medicarche.probe import Client as Visitor  # noqa: PLC0415 - only where it is needed
+
+    with Visitor(authority) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def run_medicarche(pytestconfig: pytest.Config) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``medicarche`` as a user does, with this run's environment and cloud; from the host's network."""
+    from medicarche.embedded import namespace  # noqa: PLC0415 - only where it is needed
+
+    options = _options(pytestconfig)
+    chosen = {
+        "--environment": str(options.environment_file),
+        "--cloud": options.cloud,
+        "--admin-cloud": options.admin_cloud,
+        "--embedded-name": options.embedded_name,
+    }
+    given = [word for name, value in chosen.items() if value for word in (name, value)]
+    program = str(Path(sys.executable).with_name("medicarche"))
+
+    def run(*arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        command = namespace.outside_command([program, *given, *arguments])
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    return run
+
+
+# --- what is told afterwards -------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Put what an engineer needs beside a failed test: journals, sockets, rules."""
+    report = cast("pytest.TestReport", (yield))
+    built = item.config.stash.get(_BUILT, None)
+    if report.failed and report.when == "call" and built is not None:
+        arguments: Mapping[str, object] = getattr(item, "funcargs", {})
+        from medicarche.testing.evidence import gather  # noqa: PLC0415 - only where it is needed
+
+        concerned = _concerned(arguments, built)
+        report.sections += [(f"medicarche: {title}", text) for title, text in gather(built, concerned)]
+    return report  # type: ignore[return-value] # a wrapper hook returns the result (pluggy)
+
+
+def _concerned(arguments: Mapping[str, object], built: Built) -> tuple[InstanceState, ...]:
+    """Return the instances that a failed test was about; all of a small environment where it doesn't say."""
+    names = {
+        getattr(arguments.get("instance"), "name", None),
+        getattr(arguments.get("application"), "instance", None),
+    }
+    return tuple(i for i in built.instances if i.name in names) or built.instances[:3]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the requirements, and what was proved of each, after a run with acceptance tests."""
+    outcomes = _outcomes(terminalreporter)
+    if not outcomes:
+        return
+    from medicarche.report import Outcome, Verdict, load_requirements, summarise  # noqa: PLC0415 - as above
+
+    terminalreporter.section("requirements")
+    known = load_requirements()
+    found = [Outcome(test, outcome, ids) for test, (outcome, ids) in outcomes.items()]
+    for summary in summarise(known, found):
+        counts = (("passed", summary.passed), ("failed", summary.failed), ("skipped", summary.skipped))
+        detail = ", ".join(f"{len(tests)} {word}" for word, tests in counts if tests) or "no test ran"
+        colour = {Verdict.PROVED: "green", Verdict.FAILED: "red", Verdict.NOT_PROVED: "yellow"}
+        terminalreporter.write(f"{summary.verdict.value:<11}", **{colour[summary.verdict]: True})
+        terminalreporter.line(f"{summary.id:<9} {detail}")
+
+
+def _outcomes(reporter: pytest.TerminalReporter) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return test → its outcome and requirements. A test that fails in its set-up or tear-down failed."""
+    found: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for category, outcome in (
+        ("passed", "passed"),
+        ("skipped", "skipped"),
+        ("failed", "failed"),
+        ("error", "failed"),
+    ):
+        for report in reporter.stats.get(category, []):
+            ids = tuple(value for name, value in getattr(report, "user_properties", ()) if name == _MARKER)
+            if ids:
+                found[report.nodeid] = (outcome, ids)
+    return found

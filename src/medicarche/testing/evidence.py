@@ -1,0 +1,82 @@
+"""What an engineer needs beside a failed test: journals, sockets, rules. Bounded, and without secrets."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from medicarche.credentials import Credentials
+from medicarche.errors import MedicarcheError
+from medicarche.probe.sockets import SS_COMMAND
+from medicarche.testing.machines import ssh_to
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from medicarche.converge import InstanceState
+    from medicarche.testing.built import Built
+
+__all__ = ["gather", "mask", "shorten"]
+
+#: characters of one section of a report
+LONGEST = 6_000
+_JOURNAL_LINES = 60
+_SHORTEST_SECRET = 8
+
+#: seconds for one command: a report must not hang where the instance does
+_PATIENCE = 15.0
+
+
+def gather(built: Built, instances: Iterable[InstanceState]) -> list[tuple[str, str]]:
+    """Return the sections (title, text) that belong beside a failed test; never raises."""
+    secrets = Credentials(built.selection.folder).values()
+    sections = []
+    for instance in instances:
+        for title, command in (
+            ("units that failed", "systemctl --no-pager --failed --plain --no-legend"),
+            ("journal", f"journalctl --no-pager --lines={_JOURNAL_LINES} --priority=info --output=short-iso"),
+            ("listening sockets", SS_COMMAND),
+        ):
+            sections.append((f"{instance.name}: {title}", _run(built, instance, command)))
+    sections.append(("security-group rules of the project", _rules(built)))
+    return [(title, shorten(mask(text, secrets))) for title, text in sections]
+
+
+def mask(text: str, secrets: Iterable[str]) -> str:
+    """Replace every secret in a text. Very short ones aren't secrets, and would eat the text."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, "********")
+    return text
+
+
+def shorten(text: str, longest: int = LONGEST) -> str:
+    """Keep the end of a text, which is where a journal says what happened."""
+    if len(text) <= longest:
+        return text
+    return f"[... {len(text) - longest} characters left out]\n{text[-longest:]}"
+
+
+def _run(built: Built, instance: InstanceState, command: str) -> str:
+    try:
+        _, output, errors = ssh_to(built.selection, instance.name).run(
+            instance, ["sudo", "--non-interactive", *shlex.split(command)], timeout=_PATIENCE
+        )
+    except MedicarcheError as error:
+        return f"not to be had: {error.message}"
+    return output + errors
+
+
+def _rules(built: Built) -> str:
+    network = built.connections.member.network
+    try:
+        names = {group.id: group.name for group in network.security_groups()}
+        lines = [
+            f"{names.get(r.security_group_id, r.security_group_id)}: {r.direction} {r.ether_type}"
+            f" {r.protocol or 'any'} {r.port_range_min or ''}-{r.port_range_max or ''}"
+            f" {r.remote_ip_prefix or names.get(r.remote_group_id) or 'anywhere'}"
+            for r in network.security_group_rules()
+        ]
+    except Exception as error:  # noqa: BLE001 - a report of a failure must not become one
+        return f"not to be had: {error}"
+    return "\n".join(sorted(lines))

@@ -1,0 +1,119 @@
+"""The pytest plug-in, by runs of pytest in a process of their own."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
+    pytester.makeconftest('pytest_plugins = ("medicarche.pytest_plugin",)')
+
+    def write_and_run(*arguments: str, **files: str) -> pytest.RunResult:
+        for name, content in files.items():
+            path = pytester.path / f"{name.replace('__', '/')}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(content), encoding="utf-8")
+        return pytester.runpytest_subprocess("--strict-markers", *arguments)
+
+    return write_and_run
+
+
+def test_a_run_without_acceptance_tests_imports_nothing_slow(run: Callable[..., pytest.RunResult]) -> None:
+    result = run(
+        test_unit="""
+        import sys
+        def test_nothing():
+            slow = {"openstack", "paramiko", "requests", "ruamel", "medicarche.target"}
+            assert slow & set(sys.modules) == set()
+        """
+    )
+    result.assert_outcomes(passed=1)
+    assert "requirements" not in result.stdout.str()
+
+
+def test_an_acceptance_test_must_name_a_requirement(run: Callable[..., pytest.RunResult]) -> None:
+    result = run(tests__acceptance__test_x="def test_x(): pass", test_unit="def test_y(): pass")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*tests/acceptance/test_x.py::test_x: names no requirement*"])
+    assert "test_y" not in result.stderr.str()
+
+
+def test_whoever_builds_the_environment_must_name_a_requirement(
+    run: Callable[..., pytest.RunResult],
+) -> None:
+    result = run(test_x="def test_x(outside): pass")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*test_x: names no requirement*"])
+
+
+def test_an_unknown_requirement_is_refused(run: Callable[..., pytest.RunResult]) -> None:
+    result = run(
+        tests__acceptance__test_x="""
+        import pytest
+        @pytest.mark.requirement("CLOUD-1", "CLOUD-99")
+        def test_x(): pass
+        """
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*CLOUD-99: no such requirement*"])
+
+
+ACCEPTANCE = """
+    import pytest
+    @pytest.mark.requirement("CLOUD-1", "CLOUD-2")
+    def test_good(): pass
+    @pytest.mark.requirement("CLOUD-2")
+    def test_bad(): assert 1 == 2
+    @pytest.mark.requirement("CLOUD-3")
+    def test_skipped(): pytest.skip("nothing to see")
+    @pytest.fixture
+    def broken(): raise RuntimeError("no fixture")
+    @pytest.mark.requirement("CLOUD-4")
+    def test_error(broken): pass
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "xdist"])
+def test_each_requirement_is_listed_with_its_verdict(
+    run: Callable[..., pytest.RunResult], workers: tuple[str, ...]
+) -> None:
+    result = run(*workers, tests__acceptance__test_x=ACCEPTANCE)
+    result.stdout.fnmatch_lines(
+        [
+            "proved     CLOUD-1   1 passed",
+            "failed     CLOUD-2   1 passed, 1 failed",
+            "not proved CLOUD-3   1 skipped",
+            "failed     CLOUD-4   1 failed",
+            "not proved CLOUD-5   no test ran",
+        ]
+    )
+
+
+def test_the_requirements_are_in_the_junit_file(
+    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+) -> None:
+    run("--junit-xml=report.xml", tests__acceptance__test_x=ACCEPTANCE)
+    report = (pytester.path / "report.xml").read_text(encoding="utf-8")
+    assert '<property name="requirement" value="CLOUD-3"' in report
+
+
+def test_a_wrong_environment_file_is_one_message(run: Callable[..., pytest.RunResult]) -> None:
+    result = run(
+        "--environment=missing.yaml",
+        test_x="""
+        import pytest
+        @pytest.mark.requirement("CLOUD-6")
+        def test_x(instance): pass
+        """,
+    )
+    assert result.ret != 0
+    output = result.stdout.str() + result.stderr.str()
+    assert "missing.yaml" in output
+    assert "Traceback" not in output
