@@ -155,7 +155,10 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A server: its size, image, network, groups."""
+    """A server: its size, image, network, groups.
+
+    ``subnet``: of its network; always filled in by `load_environment`.
+    """
 
     name: str
     flavor: str
@@ -163,6 +166,7 @@ class Instance:
     network: str
     floating_ip: bool
     security_groups: tuple[str, ...]
+    subnet: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,41 @@
+"""What is wanted: the environment file, its checks, and its content as frozen data. Pure but for reading it."""
+
+from medicarche.spec.environment import (
+    Application,
+    Environment,
+    FlavorSpec,
+    ImageSpec,
+    IngressRule,
+    Instance,
+    Listener,
+    Locale,
+    Mirrors,
+    NetworkSpec,
+    RouterSpec,
+    SecurityGroupSpec,
+    Site,
+    SubnetSpec,
+)
+from medicarche.spec.listeners import listeners
+from medicarche.spec.load import load_environment
+from medicarche.spec.schema import json_schema
+
+__all__ = [
+    "Application",
+    "Environment",
+    "FlavorSpec",
+    "ImageSpec",
+    "IngressRule",
+    "Instance",
+    "Listener",
+    "Locale",
+    "Mirrors",
+    "NetworkSpec",
+    "RouterSpec",
+    "SecurityGroupSpec",
+    "Site",
+    "SubnetSpec",
+    "json_schema",
+    "listeners",
+    "load_environment",
+]

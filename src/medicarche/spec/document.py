@@ -1,0 +1,245 @@
+"""A YAML file as plain data that knows its lines.
+
+ruamel.yaml composes the node graph; the data is built from it here, so that all duplicate keys are found at
+once, each key keeps its line, and aliases can't make a small file grow without bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from medicarche.errors import SpecificationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Document", "KeyPath", "Problem", "read"]
+
+KeyPath = tuple[str | int, ...]
+
+_LARGEST_FILE = 1024 * 1024  # bytes: the largest environment seen has 40 KiB
+_MOST_VALUES = 50_000
+_DEEPEST = 40
+_STANDARD = "tag:yaml.org,2002:"
+_SCALARS = frozenset(f"{_STANDARD}{name}" for name in ("str", "int", "float", "bool", "null", "timestamp"))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One error: the line, the path of keys and what is wrong."""
+
+    line: int
+    path: str
+    text: str
+
+
+@dataclass(slots=True)
+class Document:
+    """A file's data and where each key stands.
+
+    Attributes:
+        path: the file.
+        data: dictionaries, lists and scalars.
+        lines: path of keys → line, counted from 1.
+        problems: what is wrong with the YAML itself, but readable (duplicate keys ...).
+        cut: paths of the list items that the check of form left out.
+    """
+
+    path: Path
+    data: Any = None
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    cut: set[KeyPath] = field(default_factory=set)
+
+    def original(self, path: KeyPath) -> KeyPath:
+        """Return where a path into the cut data stands in the file."""
+        found: KeyPath = ()
+        for part in path:
+            if isinstance(part, int):
+                index, left = 0, part
+                while left or (*found, index) in self.cut:
+                    left -= (*found, index) not in self.cut
+                    index += 1
+                found = (*found, index)
+            else:
+                found = (*found, part)
+        return found
+
+    def line(self, path: KeyPath) -> int:
+        """Return the line of a key, or of the nearest thing around it that is there."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+    def problem(self, path: KeyPath, text: str) -> Problem:
+        """Make a problem at a key."""
+        return Problem(self.line(path), _dotted(path), text)
+
+    def error(self, problems: list[Problem]) -> SpecificationError:
+        """Make one error of all problems, in the file's order."""
+        lines = [
+            f"{self.path}:{p.line}: {p.path}: {p.text}" if p.path else f"{self.path}:{p.line}: {p.text}"
+            for p in sorted(set(problems))
+        ]
+        return SpecificationError("\n".join(lines), hint=f"correct {self.path}, then run the command again")
+
+
+def _dotted(path: KeyPath) -> str:
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else part
+    return text
+
+
+def read(path: Path) -> Document:
+    """Read a YAML file.
+
+    Raises:
+        SpecificationError: it isn't there, isn't a readable UTF-8 file, isn't YAML, or is empty.
+    """
+    document = Document(path)
+    text = _read_text(path)
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        node = yaml.compose(text)
+        if node is None:
+            raise SpecificationError(
+                f"{path}:1: the file is empty; describe an environment in it",
+                hint="start from environments/example-minimal.yaml",
+            )
+        document.lines[()] = 1
+        document.data = _Builder(yaml, document).build(node, (), frozenset())
+    except MarkedYAMLError as error:
+        raise _syntax_error(path, error) from None
+    except (YAMLError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise SpecificationError(f"{path}:1: the file is not YAML: {first}", hint=f"correct {path}") from None
+    except RecursionError:
+        raise SpecificationError(
+            f"{path}:1: the file is nested too deeply; an environment needs {_DEEPEST} levels at most",
+            hint=f"correct {path}",
+        ) from None
+    return document
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise SpecificationError(
+            f"{path}: there is no such file",
+            hint="name an environment file, such as environments/medicarche.yaml",
+        ) from None
+    except IsADirectoryError:
+        raise SpecificationError(
+            f"{path}: this is a folder", hint="name the environment file in it"
+        ) from None
+    except OSError as error:
+        raise SpecificationError(
+            f"{path}: the file can't be read: {error.strerror}",
+            hint="check its permissions",
+        ) from None
+    if len(content) > _LARGEST_FILE:
+        raise SpecificationError(
+            f"{path}: the file is larger than {_LARGEST_FILE // 1024} KiB",
+            hint="name an environment file",
+        )
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SpecificationError(
+            f"{path}:{line}: the file is not UTF-8 text",
+            hint=f"save {path} as UTF-8",
+        ) from None
+
+
+def _syntax_error(path: Path, error: MarkedYAMLError) -> SpecificationError:
+    mark = error.problem_mark or error.context_mark
+    line = mark.line + 1 if mark is not None else 1
+    problem = str(error.problem or error.context or "it can't be read").splitlines()[0]
+    if "\\t" in problem or "'\t'" in problem:
+        what = "a tab is used for indentation; use spaces"
+    elif "expected a single document" in str(error) or "but found another document" in problem:
+        what = "the file holds a second YAML document; remove the line '---' and what follows"
+    else:
+        what = f"the file is not YAML: {problem}"
+    return SpecificationError(f"{path}:{line}: {what}", hint=f"correct {path}, then run the command again")
+
+
+class _Builder:
+    """Builds data from nodes, and remembers lines."""
+
+    def __init__(self, yaml: YAML, document: Document) -> None:
+        self._yaml = yaml
+        self._document = document
+        self._count = 0
+
+    def build(self, node: Node, path: KeyPath, around: frozenset[int]) -> Any:  # noqa: ANN401 - any YAML value
+        self._count += 1
+        line = node.start_mark.line + 1
+        if self._count > _MOST_VALUES:
+            self._refuse(line, f"aliases make this file larger than {_MOST_VALUES} values; write them out")
+        if id(node) in around:
+            self._refuse(line, "an alias refers to what it is itself a part of; write the value out")
+        if len(path) > _DEEPEST:
+            self._refuse(
+                line, f"the file is nested too deeply; an environment needs {_DEEPEST} levels at most"
+            )
+        if isinstance(node, MappingNode):
+            return self._mapping(node, path, around | {id(node)})
+        if isinstance(node, SequenceNode):
+            items = []
+            for index, item in enumerate(node.value):
+                self._document.lines[*path, index] = item.start_mark.line + 1
+                items.append(self.build(item, (*path, index), around | {id(node)}))
+            return items
+        return self._scalar(node, path)
+
+    def _mapping(self, node: MappingNode, path: KeyPath, around: frozenset[int]) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, ScalarNode):
+                self._problem(line, path, "a key is not a single word; write 'key: value'")
+                continue
+            key = str(key_node.value)
+            here = (*path, key)
+            if key == "<<":
+                self._problem(line, here, "merge keys are not part of YAML 1.2; write the values out")
+                continue
+            if key in data:
+                self._problem(
+                    line, here, f"the key is there twice (line {self._document.lines[here]}); remove one"
+                )
+                continue
+            self._document.lines[here] = line
+            data[key] = self.build(value_node, here, around)
+        return data
+
+    def _scalar(self, node: ScalarNode, path: KeyPath) -> object:
+        tag = str(node.tag)
+        if tag not in _SCALARS:
+            shown = tag.replace(_STANDARD, "!!")
+            self._problem(node.start_mark.line + 1, path, f"the tag {shown} is not understood; remove it")
+            return str(node.value)
+        if tag.endswith(":timestamp"):
+            return str(node.value)
+        return self._yaml.constructor.construct_object(node)
+
+    def _problem(self, line: int, path: KeyPath, text: str) -> None:
+        self._document.problems.append(Problem(line, _dotted(path), text))
+
+    def _refuse(self, line: int, text: str) -> None:
+        raise SpecificationError(
+            f"{self._document.path}:{line}: {text}", hint=f"correct {self._document.path}"
+        )

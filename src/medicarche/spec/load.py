@@ -1,0 +1,241 @@
+"""Reading the environment file: YAML, form, meaning, and the frozen data that all else works with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medicarche.spec.checks import CHECKS, RESERVED_PORTS, Content
+from medicarche.spec.document import Document, KeyPath, Problem, read
+from medicarche.spec.environment import (
+    Application,
+    Environment,
+    FlavorSpec,
+    ImageSpec,
+    IngressRule,
+    Instance,
+    Listener,
+    Locale,
+    Mirrors,
+    NetworkSpec,
+    RouterSpec,
+    SecurityGroupSpec,
+    SubnetSpec,
+)
+from medicarche.spec.schema import ADMINISTRATORS, ANYWHERE, EnvironmentFile
+from medicarche.spec.validate import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from medicarche.spec.schema import InstanceModel
+
+__all__ = ["load_environment"]
+
+_ANYWHERE_PREFIX = "0.0.0.0/0"
+
+
+def load_environment(
+    path: Path | str,
+    *,
+    check_settings: Callable[[Application], Iterable[str]] | None = None,
+    private_listeners: Callable[[Application], Iterable[Listener]] | None = None,
+) -> Environment:
+    """Read the environment file and check all of it.
+
+    Args:
+        path: the YAML file.
+        check_settings: says what is wrong with an application's kind and settings, one line per error;
+            ``key: what is wrong; what to do`` (or ``kind: ...``) points at that key's line.
+        private_listeners: gives the sockets that an application opens besides its public port, so that
+            ports claimed twice in one instance are found.
+
+    Raises:
+        SpecificationError: with all errors at once, one line each: ``file:line: key: what; what to do``.
+    """
+    document = read(Path(path))
+    file, problems = validate(document)
+    problems = [*document.problems, *problems]
+    content = Content(file, document.data)
+    for check in CHECKS:
+        problems += [document.problem(document.original(where), text) for where, text in check(content)]
+    applications = _applications(file)
+    if check_settings is not None:
+        for application in applications:
+            problems += _settings_problems(document, application, check_settings(application))
+    if private_listeners is not None:
+        problems += _ports_problems(document, applications, private_listeners)
+    if problems:
+        raise document.error(problems)
+    return _environment(document.path, file, applications)
+
+
+def _settings_problems(document: Document, application: Application, errors: Iterable[str]) -> list[Problem]:
+    here: KeyPath = ("applications", application.name)
+    problems = []
+    for error in errors:
+        key, colon, rest = error.partition(":")
+        if colon and key == "kind":
+            problems.append(document.problem((*here, "kind"), rest.strip()))
+        elif colon and key.replace("_", "").replace("-", "").isalnum():
+            problems.append(document.problem((*here, "settings", key), rest.strip()))
+        else:
+            problems.append(document.problem((*here, "settings"), error))
+    return problems
+
+
+def _ports_problems(
+    document: Document,
+    applications: tuple[Application, ...],
+    private_listeners: Callable[[Application], Iterable[Listener]],
+) -> list[Problem]:
+    """Find public ports that are another socket's too: all of 0.0.0.0 includes loopback."""
+    problems = []
+    taken: dict[tuple[str, str, int], str] = {}
+    for application in applications:
+        for port, what in RESERVED_PORTS.items():
+            taken[application.instance, "tcp", port] = what
+    for application in applications:
+        taken.setdefault((application.instance, "tcp", application.port), f"application {application.name!r}")
+    for application in applications:
+        for listener in private_listeners(application):
+            if listener.public:
+                continue
+            claim = (application.instance, listener.protocol, listener.port)
+            other = taken.setdefault(claim, f"application {application.name!r}, inside ({listener.process})")
+            if other.startswith(f"application {application.name!r}, inside"):
+                continue
+            problems.append(
+                document.problem(
+                    ("applications", application.name),
+                    f"its {listener.process} listens on port {listener.port} inside instance"
+                    f" {application.instance!r}, which is claimed by {other} already; choose another port",
+                ),
+            )
+    return problems
+
+
+def _environment(path: Path, file: EnvironmentFile, applications: tuple[Application, ...]) -> Environment:
+    administrators = tuple(dict.fromkeys(file.administrators.prefixes))
+    return Environment(
+        source=path,
+        name=file.name,
+        organization=file.organization,
+        domain=file.domain,
+        locale=Locale(
+            language=file.locale.language,
+            keyboard=file.locale.keyboard,
+            timezone=file.locale.timezone,
+        ),
+        administrators=administrators,
+        mirrors=Mirrors(debian=file.mirrors.debian, security=file.mirrors.security),
+        networks=_networks(file),
+        routers=tuple(
+            RouterSpec(
+                name=name,
+                external_network=router.external_network,
+                external_address=router.external_address,
+                subnets=tuple(router.subnets),
+            )
+            for name, router in file.routers.items()
+        ),
+        security_groups=_security_groups(file, administrators),
+        flavors=tuple(
+            FlavorSpec(
+                name=name,
+                vcpus=flavor.vcpus,
+                ram_mib=flavor.ram_mib,
+                disk_gib=flavor.disk_gib,
+                ephemeral_gib=flavor.ephemeral_gib,
+                swap_mib=flavor.swap_mib,
+                public=flavor.public,
+                metadata=tuple(sorted(flavor.metadata.items())),
+            )
+            for name, flavor in file.flavors.items()
+        ),
+        images=tuple(
+            ImageSpec(
+                name=name,
+                suite=image.suite,
+                user=image.user,
+                disk_mib=image.disk_mib,
+                visibility=image.visibility,
+                packages=tuple(sorted(set(image.packages))),
+            )
+            for name, image in file.images.items()
+        ),
+        key_pair=file.key_pair,
+        instances=tuple(_instance(file, name, instance) for name, instance in file.instances.items()),
+        applications=applications,
+    )
+
+
+def _networks(file: EnvironmentFile) -> tuple[NetworkSpec, ...]:
+    return tuple(
+        NetworkSpec(
+            name=name,
+            external=network.external,
+            physical_network=network.physical_network,
+            subnets=tuple(
+                SubnetSpec(
+                    name=subnet_name,
+                    cidr=subnet.cidr,
+                    gateway=subnet.gateway,
+                    dhcp=subnet.dhcp,
+                    pools=tuple((pool.first, pool.last) for pool in subnet.pools),
+                    dns=tuple(subnet.dns),
+                )
+                for subnet_name, subnet in network.subnets.items()
+            ),
+        )
+        for name, network in file.networks.items()
+    )
+
+
+def _security_groups(file: EnvironmentFile, administrators: tuple[str, ...]) -> tuple[SecurityGroupSpec, ...]:
+    def sources(written: str | list[str]) -> tuple[str, ...]:
+        if written == ADMINISTRATORS:
+            return administrators
+        if written == ANYWHERE:
+            return (_ANYWHERE_PREFIX,)
+        return tuple(dict.fromkeys(written))
+
+    return tuple(
+        SecurityGroupSpec(
+            name=name,
+            ingress=tuple(
+                IngressRule(
+                    port=rule.port, protocol=rule.protocol, sources=sources(rule.sources), why=rule.why
+                )
+                for rule in group.ingress
+            ),
+        )
+        for name, group in file.security_groups.items()
+    )
+
+
+def _instance(file: EnvironmentFile, name: str, instance: InstanceModel) -> Instance:
+    return Instance(
+        name=name,
+        flavor=instance.flavor,
+        image=instance.image,
+        network=instance.network,
+        floating_ip=instance.floating_ip,
+        security_groups=tuple(instance.security_groups),
+        subnet=instance.subnet or next(iter(file.networks[instance.network].subnets)),
+    )
+
+
+def _applications(file: EnvironmentFile) -> tuple[Application, ...]:
+    return tuple(
+        Application(
+            name=name,
+            kind=application.kind,
+            instance=application.instance,
+            port=application.port,
+            title=application.title,
+            settings=dict(sorted(application.settings.items())),
+            egress=tuple(sorted(set(application.egress))),
+        )
+        for name, application in file.applications.items()
+    )
