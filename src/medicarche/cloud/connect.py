@@ -1,0 +1,258 @@
+"""Connecting to a cloud: who we are there, and whether it can carry an environment at all."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import keystoneauth1.session
+import openstack
+from keystoneauth1 import exceptions as keystone
+from keystoneauth1.identity.base import BaseIdentityPlugin
+from openstack import exceptions as sdk
+from openstack.config.loader import OpenStackConfig
+
+from medicarche.cloud.calls import Api, Clock
+from medicarche.errors import CloudError, CloudRefused, CloudUnreachable, CloudUnsuitable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import requests
+    from keystoneauth1.access import AccessInfo
+    from keystoneauth1.access.service_catalog import ServiceCatalog
+    from openstack.config.cloud_region import CloudRegion
+    from openstack.connection import Connection as SdkConnection
+
+__all__ = ["Connection", "Connections", "Target", "Traffic", "connect"]
+
+#: seconds to establish a connection, and between two bytes of an answer
+CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 120.0
+#: flavors' extra specs in their list (Nova 18, Rocky, 2018)
+COMPUTE_MICROVERSION = (2, 61)
+SERVICES = {"compute": "Nova", "network": "Neutron", "image": "Glance"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which cloud, and as whom.
+
+    Attributes:
+        name: the cloud's name, for messages and for keying secrets.
+        clouds_yaml: the file that holds the credentials; where None, openstacksdk's usual search
+            (``OS_CLIENT_CONFIG_FILE``, ``./clouds.yaml``, ``~/.config/openstack``, ``/etc/openstack``).
+        cloud: the entry of the project's member.
+        admin_cloud: the entry of an admin, used for what only an admin can do.
+        embedded: it is the cloud that Medicarche brought up.
+    """
+
+    name: str
+    clouds_yaml: Path | None
+    cloud: str
+    admin_cloud: str | None = None
+    embedded: bool = False
+
+
+class Traffic:
+    """Counts the HTTP requests that leave. Safe to call from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._methods: Counter[str] = Counter()
+
+    def count(self, method: str) -> None:
+        """Count one request."""
+        with self._lock:
+            self._methods[method] += 1
+
+    @property
+    def requests(self) -> int:
+        """All requests so far, authentication included."""
+        with self._lock:
+            return self._methods.total()
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One user in one project of a cloud.
+
+    Attributes:
+        entry: the entry's name in ``clouds.yaml``.
+        project_id: the project that the user is in.
+        roles: the user's roles there, lower case.
+        sdk: openstacksdk's connection, for what isn't done here.
+    """
+
+    entry: str
+    project_id: str
+    roles: frozenset[str]
+    compute: Api
+    network: Api
+    image: Api
+    sdk: SdkConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """A cloud as a member of a project, and as an admin where there is one.
+
+    Attributes:
+        admin: None where the target names no admin and the member isn't one.
+        traffic: counts all requests of both.
+    """
+
+    target: Target
+    member: Connection
+    admin: Connection | None
+    clock: Clock = field(default_factory=Clock)
+    traffic: Traffic = field(default_factory=Traffic)
+
+
+def connect(target: Target, *, clock: Clock | None = None) -> Connections:
+    """Connect, authenticate and find the services.
+
+    Raises:
+        CloudUnreachable: no answer, or TLS fails.
+        CloudRefused: the credentials, or the entry of ``clouds.yaml``, are no good.
+        CloudUnsuitable: a service is missing, or too old.
+    """
+    clock = clock or Clock()
+    traffic = Traffic()
+    member = _connect(target, target.cloud, clock, traffic)
+    admin = None
+    if target.admin_cloud is not None and target.admin_cloud != target.cloud:
+        admin = _connect(target, target.admin_cloud, clock, traffic)
+    elif "admin" in member.roles:
+        admin = member
+    return Connections(target=target, member=member, admin=admin, clock=clock, traffic=traffic)
+
+
+class _HttpAdapter(keystoneauth1.session.TCPKeepAliveAdapter):
+    """Counts requests; gives connecting less time than answering (keystoneauth knows one time-out)."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+        super().__init__(pool_connections=8, pool_maxsize=32)
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]  # noqa: ANN401 - requests' own options
+        """Send one request; see `requests.adapters.HTTPAdapter`."""
+        self._traffic.count(request.method or "")
+        options["timeout"] = (CONNECT_TIMEOUT, READ_TIMEOUT)
+        return super().send(request, **options)
+
+
+def _connect(target: Target, entry: str, clock: Clock, traffic: Traffic) -> Connection:
+    region = _region(target, entry)
+    session = region.get_session()
+    adapter = _HttpAdapter(traffic)
+    session.session.mount("http://", adapter)
+    session.session.mount("https://", adapter)
+    where = f"cloud {entry!r} at {region.config.get('auth', {}).get('auth_url', 'no auth_url')}"
+    try:
+        access = _access(region)
+    except keystone.SSLError as error:
+        raise CloudUnreachable(
+            f"{where}: TLS failed: {error}",
+            hint="Name the cloud's certificate authority as `cacert:` in clouds.yaml.",
+        ) from error
+    except (keystone.ConnectionError, keystone.DiscoveryFailure) as error:
+        raise CloudUnreachable(
+            f"{where} doesn't answer: {error}",
+            hint="Is the address right, and the cloud up? `medicarche cloud status` tells of the embedded one.",
+        ) from error
+    except keystone.HttpError as error:
+        if error.http_status >= 500:  # noqa: PLR2004 - HTTP's own number
+            raise CloudUnreachable(f"{where} fails: {error}") from error
+        raise CloudRefused(
+            f"{where} refuses the credentials: {error}",
+            hint=f"Check user, password (or application credential) and project of {entry!r} in clouds.yaml.",
+        ) from error
+    except keystone.ClientException as error:
+        raise CloudRefused(f"{where}: {error}", hint="Check the entry in clouds.yaml.") from error
+    _check_catalogue(where, region, access.service_catalog)
+    connection = openstack.connection.Connection(config=region)
+    try:
+        apis = {service: Api(getattr(connection, service), clock) for service in SERVICES}
+        versions = connection.compute.get_endpoint_data()
+    except (keystone.ConnectionError, keystone.DiscoveryFailure, sdk.SDKException) as error:
+        raise CloudUnreachable(f"{where}: a service in the catalogue doesn't answer: {error}") from error
+    newest = getattr(versions, "max_microversion", None) or (0, 0)
+    if newest < COMPUTE_MICROVERSION:
+        raise CloudUnsuitable(
+            f"{where}: Nova's API is {'.'.join(map(str, newest))}; "
+            f"{'.'.join(map(str, COMPUTE_MICROVERSION))} is needed (OpenStack Rocky, 2018, or newer)"
+        )
+    return Connection(
+        entry=entry,
+        project_id=access.project_id or "",
+        roles=frozenset(role.lower() for role in access.role_names or ()),
+        compute=apis["compute"],
+        network=apis["network"],
+        image=apis["image"],
+        sdk=connection,
+    )
+
+
+def _region(target: Target, entry: str) -> CloudRegion:
+    try:
+        if target.clouds_yaml is None:
+            configuration = OpenStackConfig(app_name="medicarche")
+        else:
+            # the environment's OS_* variables would mix with the entry that is asked for
+            configuration = OpenStackConfig(
+                config_files=[str(target.clouds_yaml)],
+                secure_files=[],
+                load_envvars=False,
+                app_name="medicarche",
+            )
+        known = sorted(configuration.get_cloud_names())
+        if entry not in known:
+            where = target.clouds_yaml or "clouds.yaml"
+            raise CloudRefused(
+                f"no cloud {entry!r} in {where}; it knows: {', '.join(known) or 'none'}",
+                hint="Name one of them with --cloud, or add the entry.",
+            )
+        return configuration.get_one(cloud=entry)
+    except CloudError:
+        raise
+    except (sdk.ConfigException, keystone.ClientException, OSError) as error:
+        raise CloudRefused(f"cloud {entry!r}: its entry in clouds.yaml is wrong: {error}") from error
+
+
+def _access(region: CloudRegion) -> AccessInfo:
+    session = region.get_session()
+    if not isinstance(session.auth, BaseIdentityPlugin):
+        raise CloudRefused("an entry without Keystone", hint="`auth_type:` must be of Keystone.")
+    return session.auth.get_access(session)
+
+
+def _check_catalogue(where: str, region: CloudRegion, catalogue: ServiceCatalog) -> None:
+    regions = sorted(
+        {
+            point["region_name"]
+            for service in catalogue.normalize_catalog()
+            for point in service["endpoints"]
+            if point.get("region_name")
+        }
+    )
+    wanted = region.get_region_name()
+    if wanted and wanted not in regions:
+        raise CloudUnsuitable(
+            f"{where} has no region {wanted!r}; it has: {', '.join(regions) or 'none'}",
+            hint="Correct `region_name:` in clouds.yaml.",
+        )
+    missing = [
+        f"{name} ({service})"
+        for service, name in SERVICES.items()
+        if not region.get_endpoint(service)
+        and not catalogue.get_endpoint_data_list(
+            service_type=service, interface=region.get_interface(service), region_name=wanted
+        )
+    ]
+    if missing:
+        raise CloudUnsuitable(
+            f"{where} lacks {', '.join(missing)} in its catalogue",
+            hint="An environment needs Nova, Neutron and Glance.",
+        )

@@ -1,0 +1,78 @@
+"""Nova servers."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+from medicarche.cloud.marks import METADATA_KEY, key_pair_name
+from medicarche.cloud.work import Work, create_once, while_in_use
+from medicarche.plan.resources import Kind, Resource, Server
+
+if TYPE_CHECKING:
+    from medicarche.cloud.listing import Listing, Raw
+    from medicarche.plan.model import Observed
+
+__all__ = ["ServerHandler"]
+
+
+class ServerHandler:
+    """Servers that carry the mark. Making and removing one takes time: see `medicarche.converge.waiting`."""
+
+    kind = Kind.SERVER
+
+    def read(self, listing: Listing) -> None:
+        """Add servers; see `medicarche.cloud.work.Handler`."""
+        for raw in listing.raw["servers"]:
+            name = listing.own_name(self.kind, raw["metadata"].get(METADATA_KEY))
+            if name is None:
+                continue
+            image = raw.get("image")
+            ports = [port for port in listing.raw["ports"] if port.get("device_id") == raw["id"]]
+            server = Server(
+                name=name,
+                flavor=listing.reference(raw["flavor"].get("id")),
+                image=listing.reference(image.get("id") if isinstance(image, dict) else None),
+                key_pair=listing.reference(raw.get("key_name")),
+                port=listing.reference(ports[0]["id"] if ports else None),
+            )
+            detail = {
+                "key_name": raw.get("key_name") or "",
+                "fault": (raw.get("fault") or {}).get("message", ""),
+            }
+            listing.add(server, raw, in_use=bool(ports), detail=detail)
+
+    def needs_admin(self, work: Work, resource: Resource) -> bool:  # noqa: ARG002 - the protocol's arguments
+        """Never."""
+        return False
+
+    def create(self, work: Work, wanted: Server) -> str:
+        """Order a server; it is being built when this returns."""
+        api = work.member.compute
+        body: dict[str, object] = {
+            "name": wanted.name,
+            "flavorRef": work.id_of(wanted.flavor),
+            "imageRef": work.id_of(wanted.image),
+            "key_name": key_pair_name(work.environment, wanted.key_pair.partition("/")[2]),
+            "networks": [{"port": work.id_of(wanted.port)}],
+            "metadata": {METADATA_KEY: work.mark(wanted)},
+            "config_drive": False,
+        }
+        if wanted.user_data:
+            body["user_data"] = base64.b64encode(wanted.user_data.encode()).decode()
+
+        def find() -> list[Raw]:
+            return [
+                raw
+                for raw in api.collection("/servers/detail", "servers")
+                if raw["metadata"].get(METADATA_KEY) == work.mark(wanted) and raw["status"] != "ERROR"
+            ]
+
+        return str(create_once(work, lambda: api.post("/servers", {"server": body})["server"], find)["id"])
+
+    def update(self, work: Work, observed: Observed, wanted: Server) -> None:
+        """Nothing of a server is changed in place."""
+
+    def delete(self, work: Work, observed: Observed) -> None:
+        """Order a server's removal; it may still be there when this returns."""
+        while_in_use(work, lambda: work.member.compute.delete(f"/servers/{observed.id}"))

@@ -1,0 +1,93 @@
+"""What a cloud holds, read once: raw lists by kind, and the way from ids to logical addresses."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from medicarche.cloud import marks
+from medicarche.plan.model import Observed, mark
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from medicarche.plan.resources import Kind, Resource
+
+__all__ = ["Listing", "Raw"]
+
+#: a resource as the API's JSON gives it
+Raw = dict[str, Any]
+
+
+@dataclasses.dataclass(slots=True)
+class Listing:
+    """The lists of one look at the cloud, and what was made of them so far.
+
+    Attributes:
+        environment: the environment's name.
+        project_id: the member's project.
+        raw: list by list, as the APIs gave them.
+        wanted: address → resource, for what the API fills in by itself where it isn't asked for.
+        addresses: cloud id → logical address, of what was observed so far.
+        found: what was observed so far.
+    """
+
+    environment: str
+    project_id: str
+    raw: Mapping[str, Sequence[Raw]]
+    wanted: Mapping[str, Resource]
+    addresses: dict[str, str] = dataclasses.field(default_factory=dict)
+    found: list[Observed] = dataclasses.field(default_factory=list)
+
+    def own_name(self, kind: Kind, text: str | None) -> str | None:
+        """Return the logical name where ``text`` holds a mark of this environment for that kind."""
+        address = marks.address_of(self.environment, text)
+        return marks.logical_name(address, kind) if address is not None else None
+
+    def wants(self, kind: Kind, name: str) -> bool:
+        """Say whether a resource of that name is wanted."""
+        return f"{kind.value}/{name}" in self.wanted
+
+    def reference(self, identifier: str | None) -> str:
+        """Return the logical address behind a cloud id; ``id:<cloud id>`` where it isn't one of ours."""
+        return self.addresses.get(identifier or "", f"id:{identifier or ''}")
+
+    def references(self, identifiers: Iterable[str]) -> tuple[str, ...]:
+        """Return sorted logical addresses."""
+        return tuple(sorted(self.reference(identifier) for identifier in identifiers))
+
+    def add(
+        self,
+        resource: Resource,
+        raw: Raw,
+        *,
+        owned: bool = True,
+        identifier: str | None = None,
+        status: str | None = None,
+        in_use: bool = False,
+        detail: Mapping[str, str] | None = None,
+    ) -> None:
+        """Add what was observed.
+
+        Args:
+            resource: its content.
+            raw: the API's own form: id, status and time of creation are taken from it.
+            owned: it carries the mark.
+            identifier: its id, where ``raw["id"]`` isn't it.
+            status: its status, where ``raw["status"]`` isn't it.
+            in_use: something else refers to it.
+            detail: for people.
+        """
+        identifier = identifier if identifier is not None else str(raw["id"])
+        self.addresses[identifier] = resource.address
+        self.found.append(
+            Observed(
+                id=identifier,
+                resource=resource,
+                mark=mark(self.environment, resource.address) if owned else None,
+                status=(status if status is not None else str(raw.get("status") or "")).upper(),
+                in_use=in_use,
+                created_at=str(raw.get("created_at") or raw.get("created") or ""),
+                detail=tuple(sorted((detail or {}).items())),
+            )
+        )

@@ -1,0 +1,125 @@
+"""Observing a cloud: one list call per kind, all at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from medicarche.cloud.kinds import HANDLERS
+from medicarche.cloud.kinds.flavor import FLAVOR_MICROVERSION
+from medicarche.cloud.kinds.image import ENVIRONMENT
+from medicarche.cloud.listing import Listing, Raw
+from medicarche.cloud.marks import METADATA_KEY
+from medicarche.plan.model import mark
+from medicarche.plan.resources import Flavor, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from medicarche.cloud.connect import Connections
+    from medicarche.plan.model import Observed
+    from medicarche.plan.resources import Resource
+
+__all__ = ["in_transition", "observe"]
+
+#: seconds that servers under way get to settle, and between two looks at them
+SETTLE_TIMEOUT, SETTLE_INTERVAL = 300.0, 2.0
+PAGE = 1000
+
+
+def observe(
+    connections: Connections, environment_name: str, wanted: Sequence[Resource]
+) -> tuple[Observed, ...]:
+    """Return what the cloud holds of an environment.
+
+    What carries the environment's mark is returned, all rules of its security groups, its routers'
+    interfaces; and flavors, external networks (with their subnets, where an admin looks) and public images of others that
+    have a wanted name. The number of calls doesn't depend on the number of resources. Where a server is being
+    built or removed by a run that was cut short, its end is waited for.
+
+    Raises:
+        CloudUnreachable: a service doesn't answer.
+        ApiError: a service refuses.
+    """
+    calls = _calls(connections, environment_name, wanted)
+    raw = _read(calls)
+    deadline = connections.clock.monotonic() + SETTLE_TIMEOUT
+    while _unsettled(environment_name, raw["servers"]) and connections.clock.monotonic() < deadline:
+        connections.clock.sleep(SETTLE_INTERVAL)
+        raw |= _read({key: calls[key] for key in ("servers", "ports")})
+    listing = Listing(
+        environment=environment_name,
+        project_id=connections.member.project_id,
+        raw=raw,
+        wanted={resource.address: resource for resource in wanted},
+    )
+    for handler in HANDLERS.values():
+        handler.read(listing)
+    return tuple(listing.found)
+
+
+def in_transition(server: Raw) -> bool:
+    """Say whether Nova is still at work on a server."""
+    return server["status"] == "BUILD" or server.get("OS-EXT-STS:task_state") is not None
+
+
+def _unsettled(environment: str, servers: Sequence[Raw]) -> bool:
+    prefix = mark(environment, "")
+    return any(
+        in_transition(server) and str(server["metadata"].get(METADATA_KEY, "")).startswith(prefix)
+        for server in servers
+    )
+
+
+def _calls(
+    connections: Connections, environment: str, wanted: Sequence[Resource]
+) -> dict[str, Callable[[], list[Raw]]]:
+    member, admin = connections.member, connections.admin
+    project = member.project_id
+    network, compute = member.network, member.compute
+
+    def subnets() -> list[Raw]:
+        # a member doesn't see the subnets of external networks
+        found = network.collection("/subnets", "subnets", project_id=project)
+        if admin is not None and admin.project_id != project:
+            found += admin.network.collection("/subnets", "subnets", project_id=admin.project_id)
+        return found
+
+    def flavors() -> list[Raw]:
+        return compute.collection("/flavors/detail", "flavors", microversion=FLAVOR_MICROVERSION, limit=PAGE)
+
+    def images(**filters: str) -> list[Raw]:
+        return member.image.collection("/images", "images", limit=PAGE, **filters)
+
+    calls: dict[str, Callable[[], list[Raw]]] = {
+        "networks": lambda: network.collection("/networks", "networks"),
+        "subnets": subnets,
+        "routers": lambda: network.collection("/routers", "routers", project_id=project),
+        "ports": lambda: network.collection("/ports", "ports", project_id=project),
+        "security_groups": lambda: network.collection(
+            "/security-groups", "security_groups", project_id=project
+        ),
+        "floatingips": lambda: network.collection("/floatingips", "floatingips", project_id=project),
+        "servers": lambda: compute.collection("/servers/detail", "servers", limit=PAGE),
+        "keypairs": lambda: compute.collection("/os-keypairs", "keypairs"),
+        "flavors": flavors,
+        "images": lambda: images(**{ENVIRONMENT: environment}),
+        "named_images": list,
+    }
+    names = [resource.name for resource in wanted if resource.kind is Kind.IMAGE]
+    if names:
+        # Glance takes a list of names, quoted (API reference, "in:" operator)
+        quoted = ",".join(f'"{name}"' for name in names)
+        calls["named_images"] = lambda: images(name=f"in:{quoted}", visibility="public")
+    private = any(isinstance(resource, Flavor) and not resource.public for resource in wanted)
+    if admin is not None and (private or not wanted):
+        calls["all_flavors"] = lambda: admin.compute.collection(
+            "/flavors/detail", "flavors", microversion=FLAVOR_MICROVERSION, limit=PAGE, is_public="None"
+        )
+    return calls
+
+
+def _read(calls: dict[str, Callable[[], list[Raw]]]) -> dict[str, list[Raw]]:
+    with ThreadPoolExecutor(max_workers=6, thread_name_prefix="observe") as pool:
+        futures = {key: pool.submit(call) for key, call in calls.items()}
+        return {key: future.result() for key, future in futures.items()}

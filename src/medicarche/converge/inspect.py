@@ -1,0 +1,112 @@
+"""Looking at what is there: instances, their console logs, their audit trails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from medicarche.cloud.marks import METADATA_KEY, address_of, logical_name
+from medicarche.plan.resources import Kind
+
+if TYPE_CHECKING:
+    from medicarche.cloud import Connections
+
+__all__ = ["AuditEntry", "InstanceState", "audit_trail", "console_log", "instances"]
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceState:
+    """An instance as the cloud has it.
+
+    Attributes:
+        name: its logical name.
+        id: Nova's id.
+        status: Nova's word: ``ACTIVE``, ``SHUTOFF``, ``ERROR``...
+        private_address: on its own network; empty while it has none.
+        floating_address: from the external network, or None.
+        fault: what Nova says of an error, or an empty string.
+    """
+
+    name: str
+    id: str
+    status: str
+    private_address: str
+    floating_address: str | None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """An action on a server, as Nova recorded it (``os-instance-actions``).
+
+    Attributes:
+        action: ``create``, ``reboot``, ``stop``...
+        request_id: finds it in Nova's logs.
+        user_id: who asked for it.
+        started_at: ISO 8601, UTC.
+        message: what Nova says of a failure, or an empty string.
+    """
+
+    action: str
+    request_id: str
+    user_id: str
+    started_at: str
+    message: str
+
+
+def instances(connections: Connections, environment_name: str) -> tuple[InstanceState, ...]:
+    """Return an environment's instances, by name; one call.
+
+    Raises:
+        CloudError: Nova refuses or doesn't answer.
+    """
+    found = []
+    for raw in connections.member.compute.collection("/servers/detail", "servers", limit=1000):
+        address = address_of(environment_name, raw["metadata"].get(METADATA_KEY))
+        name = logical_name(address, Kind.SERVER) if address else None
+        if name is None:
+            continue
+        addresses = [entry for network in raw["addresses"].values() for entry in network]
+        by_type = {entry.get("OS-EXT-IPS:type", "fixed"): entry["addr"] for entry in addresses}
+        found.append(
+            InstanceState(
+                name=name,
+                id=raw["id"],
+                status=raw["status"],
+                private_address=by_type.get("fixed", ""),
+                floating_address=by_type.get("floating"),
+                fault=(raw.get("fault") or {}).get("message", ""),
+            )
+        )
+    return tuple(sorted(found, key=lambda instance: instance.name))
+
+
+def console_log(connections: Connections, server_id: str, lines: int | None = None) -> str:
+    """Return a server's console log, or its last lines.
+
+    Raises:
+        ApiError: there is no such server (404), or it has no console yet (409).
+    """
+    body = {"os-getConsoleOutput": {} if lines is None else {"length": lines}}
+    path = f"/servers/{server_id}/action"
+    return str(connections.member.compute.post(path, body, repeatable=True)["output"] or "")
+
+
+def audit_trail(connections: Connections, server_id: str) -> tuple[AuditEntry, ...]:
+    """Return the actions on a server, oldest first.
+
+    Raises:
+        ApiError: there is no such server.
+    """
+    path = f"/servers/{server_id}/os-instance-actions"
+    entries = connections.member.compute.collection(path, "instanceActions")
+    return tuple(
+        AuditEntry(
+            action=raw["action"],
+            request_id=raw["request_id"],
+            user_id=raw.get("user_id") or "",
+            started_at=raw["start_time"],
+            message=raw.get("message") or "",
+        )
+        for raw in sorted(entries, key=lambda raw: str(raw["start_time"]))
+    )
