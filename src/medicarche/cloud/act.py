@@ -87,6 +87,6 @@ def check_rights(work: Work, plan: Plan) -> None:
         raise CloudRefused(
             "only an admin of the cloud can do this, and none is named:\n"
             + "\n".join(f"  {action}" for action in lacking),
-            hint="Name an admin's entry of clouds.yaml with --admin-cloud, or have your cloud's admin make these "
-            "under the same names.",
+            hint="Name an admin's entry of clouds.yaml with --admin-cloud, or have the cloud's admin make "
+            "these under the same names.",
         )

@@ -261,7 +261,7 @@ def _error(call: str, answer: Response) -> ApiError:
         body = None
         detail = answer.text.strip()[:200] or detail
     if isinstance(body, dict):
-        # {"NeutronError": {"type": ..., "message": ...}} and {"conflictingRequest": {"message": ...}} and such
+        # mostly an object in an object, under a name that differs by service and error
         inner = next((value for value in body.values() if isinstance(value, dict)), body)
         code = str(inner.get("type", ""))
         detail = str(inner.get("message", detail))

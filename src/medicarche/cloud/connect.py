@@ -160,7 +160,7 @@ def _connect(target: Target, entry: str, clock: Clock, traffic: Traffic) -> Conn
     except (keystone.ConnectionError, keystone.DiscoveryFailure) as error:
         raise CloudUnreachable(
             f"{where} doesn't answer: {error}",
-            hint="Is the address right, and the cloud up? `medicarche cloud status` tells of the embedded one.",
+            hint="Is the address right, and the cloud up? `medicarche cloud status` tells about ours.",
         ) from error
     except keystone.HttpError as error:
         if error.http_status >= 500:  # noqa: PLR2004 - HTTP's own number

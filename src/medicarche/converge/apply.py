@@ -63,9 +63,16 @@ def apply(
         CloudRefused: an admin is needed, and there is none; nothing was done.
         ConvergenceError: an image's file is missing, nothing was done; or actions failed.
     """
-    result = _Run(
-        connections, plan, images, reporter, parallelism, cancel or threading.Event(), poll_interval
-    ).run()
+    run = _Run(
+        connections,
+        plan,
+        images=images,
+        reporter=reporter,
+        parallelism=parallelism,
+        cancel=cancel or threading.Event(),
+        poll_interval=poll_interval,
+    )
+    result = run.run()
     result.raise_failures()
     return result
 

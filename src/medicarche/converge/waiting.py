@@ -37,12 +37,10 @@ def poll(connections: Connections, waits: Sequence[Wait]) -> dict[str, Convergen
     """Look once at all servers that are waited for.
 
     Returns:
-        Action id → None where the wait is over, or the error that ended it. Who has to go on waiting isn't in it.
+        Action id → None where the wait is over, or the error that ended it; not of those that go on.
     """
-    servers = {
-        raw["id"]: raw
-        for raw in connections.member.compute.collection("/servers/detail", "servers", limit=1000)
-    }
+    listed = connections.member.compute.collection("/servers/detail", "servers", limit=1000)
+    servers = {raw["id"]: raw for raw in listed}
     now = connections.clock.monotonic()
     return dict(_settled(waits, servers, now))
 
