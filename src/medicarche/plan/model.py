@@ -30,6 +30,9 @@ class Observed:
         in_use: something else of the cloud refers to it; of two with one mark this one is kept.
         created_at: ISO 8601, or an empty string where the API doesn't say.
         detail: what status shows and nothing compares (addresses, fault message ...).
+        references: address → the cloud's id, of the marked resources that it refers to. Only with them can
+            two resources of one mark be told apart by what refers to them; without them addresses are
+            trusted.
     """
 
     id: str
@@ -39,6 +42,7 @@ class Observed:
     in_use: bool = False
     created_at: str = ""
     detail: tuple[tuple[str, str], ...] = ()
+    references: tuple[tuple[str, str], ...] = ()
 
 
 class Verb(StrEnum):
@@ -63,7 +67,8 @@ class Action:
     """One call (or call and wait) that brings the cloud nearer to what is wanted.
 
     Attributes:
-        id: unique in its plan: ``verb address``, with ``#cloud-id`` behind it for deletions.
+        id: unique in its plan: ``verb address``, with ``#cloud-id`` behind it for deletions, and ``#detach``
+            for the first of two updates (it lets go of what is replaced; the second takes the new one).
         verb: what is done.
         address: the resource's logical address.
         wanted: the resource to create, or to change it to.
@@ -102,12 +107,14 @@ class Plan:
         actions: in topological order.
         kept: address → the cloud's id, of all wanted resources that are there (changed in place or not).
         notes: what the user should know though nothing is done about it.
+        conflicts: what stands in the way, one line each; a plan with any must not be run.
     """
 
     environment: str
     actions: tuple[Action, ...]
     kept: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:

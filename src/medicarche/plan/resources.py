@@ -19,8 +19,8 @@ from typing import Any, ClassVar, Literal
 __all__ = [
     "IGNORE",
     "REPLACE",
-    "FloatingIp",
     "Flavor",
+    "FloatingIp",
     "Image",
     "KeyPair",
     "Kind",

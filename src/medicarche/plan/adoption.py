@@ -1,0 +1,145 @@
+"""What an administrator of the cloud made, without our mark, and what we use of it.
+
+Flavors, external networks and public images are the cloud's as much as ours: where one of the wanted name is
+there already, it is used as it is and never changed or deleted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING
+
+from medicarche.plan.differences import differences
+from medicarche.plan.resources import Flavor, Image, Network, Subnet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from medicarche.plan.model import Observed
+    from medicarche.plan.resources import Resource
+
+__all__ = ["Adoption", "adopt"]
+
+_SEEN_BY_ALL = {"public", "community", "shared"}
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """What was found for a wanted resource that carries no mark of ours.
+
+    Attributes:
+        observed: what is used instead of making one.
+        create: make one of our own.
+        note: what the user should know.
+        conflict: why it can't be made.
+    """
+
+    observed: Observed | None = None
+    create: bool = True
+    note: str = ""
+    conflict: str = ""
+
+
+def adopt(wanted: Resource, others: Iterable[Observed], adopted: Mapping[str, str]) -> Adoption:
+    """Look among what isn't ours for something that serves.
+
+    Args:
+        wanted: the resource that is missing.
+        others: what was observed and isn't ours.
+        adopted: the cloud's id → address, of what was adopted so far.
+    """
+    match wanted:
+        case Flavor():
+            return _flavor(wanted, others)
+        case Image():
+            return _image(wanted, others)
+        case Network(external=True):
+            return _external_network(wanted, others)
+        case Subnet():
+            return _subnet(wanted, others, adopted)
+    return Adoption()
+
+
+def _named(wanted: Resource, others: Iterable[Observed]) -> list[Observed]:
+    found = [o for o in others if o.resource.kind is wanted.kind and o.resource.name == wanted.name]
+    return sorted(found, key=lambda o: (o.created_at or "~", o.id))
+
+
+def _used(wanted: Resource, found: Observed) -> Adoption:
+    return Adoption(
+        found, create=False, note=f"{wanted.address} is the cloud's own ({found.id}): used, not changed"
+    )
+
+
+def _flavor(wanted: Flavor, others: Iterable[Observed]) -> Adoption:
+    for found in _named(wanted, others):
+        # who else may use it says nothing about its size
+        changes = [c for c in differences(wanted, found.resource) if c.field != "public"]
+        if not changes:
+            return _used(wanted, found)
+        # Nova's flavor names are unique in the whole cloud
+        text = ", ".join(f"{c.field} {c.old}, wanted {c.new}" for c in changes)
+        return Adoption(
+            create=False,
+            conflict=f"{wanted.address} is in the cloud already, isn't ours and differs ({text});"
+            " give the flavor another name in the environment file",
+        )
+    return Adoption()
+
+
+def _image(wanted: Image, others: Iterable[Observed]) -> Adoption:
+    named = [
+        o
+        for o in _named(wanted, others)
+        if isinstance(o.resource, Image) and o.resource.visibility in _SEEN_BY_ALL
+    ]
+    for found in named:
+        if found.status.upper() in {"", "ACTIVE"} and not differences(wanted, found.resource):
+            return _used(wanted, found)
+    if named:
+        ids = ", ".join(found.id for found in named)
+        return Adoption(
+            note=f"the cloud has another image named {wanted.name!r} ({ids}); ours is made beside it"
+        )
+    return Adoption()
+
+
+def _external_network(wanted: Network, others: Iterable[Observed]) -> Adoption:
+    for found in _named(wanted, others):
+        if isinstance(found.resource, Network) and found.resource.external:
+            return _used(wanted, found)
+    return Adoption()
+
+
+def _subnet(wanted: Subnet, others: Iterable[Observed], adopted: Mapping[str, str]) -> Adoption:
+    """Take a subnet as given where its network isn't ours; often we can't even see it."""
+    if wanted.network not in adopted.values():
+        return Adoption()
+    subnets = [
+        o
+        for o in others
+        if isinstance(o.resource, Subnet)
+        and adopted.get(o.resource.network.removeprefix("id:")) == wanted.network
+    ]
+    for found in subnets:
+        if isinstance(found.resource, Subnet) and IPv4Network(found.resource.cidr) == IPv4Network(
+            wanted.cidr
+        ):
+            changes = [c for c in differences(wanted, found.resource) if c.field != "network"]
+            adoption = _used(wanted, found)
+            if not changes:
+                return adoption
+            text = ", ".join(f"{c.field} {c.old}, wanted {c.new}" for c in changes)
+            return Adoption(found, create=False, note=f"{adoption.note}, though it differs ({text})")
+    if subnets:
+        cidrs = ", ".join(o.resource.cidr for o in subnets if isinstance(o.resource, Subnet))
+        return Adoption(
+            create=False,
+            conflict=f"{wanted.network} isn't ours, and has {cidrs} instead of {wanted.cidr}"
+            f" ({wanted.address}); write the cloud's own ranges into the environment file",
+        )
+    return Adoption(
+        create=False,
+        note=f"{wanted.address} belongs to {wanted.network}, which isn't ours: taken as given",
+    )

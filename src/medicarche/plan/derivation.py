@@ -1,0 +1,287 @@
+"""From the environment to resources: everything that the cloud must hold follows from the declaration.
+
+Names and addresses are made from what is declared, never from its position in the file: putting the file in
+another order changes nothing.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING, Literal
+
+from medicarche.plan.resources import (
+    Flavor,
+    FloatingIp,
+    Image,
+    KeyPair,
+    Kind,
+    Network,
+    Port,
+    Resource,
+    Router,
+    RouterInterface,
+    SecurityGroup,
+    SecurityGroupRule,
+    Server,
+    Subnet,
+)
+from medicarche.plan.user_data import user_data
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from medicarche.spec.environment import Application, Environment, Instance, Site, SubnetSpec
+
+__all__ = ["application_group", "derive"]
+
+_RANK = {kind: index for index, kind in enumerate(Kind)}
+_ANYWHERE = "0.0.0.0/0"
+_METADATA = "169.254.169.254/32"
+_DEBIAN_VERSIONS = {"bookworm": "12", "trixie": "13"}
+#: Neutron's descriptions have 255 characters, of which the mark takes up to 174
+_LONGEST_PURPOSE = 80
+
+
+def application_group(application_name: str) -> str:
+    """Return the name of an application's own security group."""
+    return f"app-{application_name}"
+
+
+def derive(environment: Environment, site: Site) -> tuple[Resource, ...]:
+    """Return all resources that an environment consists of, sorted by kind and name.
+
+    Args:
+        environment: as `medicarche.spec.load_environment` gives it.
+        site: what the cloud at hand gives.
+
+    Raises:
+        KeyError: ``site.image_recipes`` lacks one of the environment's images.
+    """
+    found: list[Resource] = [
+        KeyPair(name=environment.key_pair, public_key=_without_comment(site.public_key)),
+        *_flavors(environment),
+        *_images(environment, site),
+        *_networks(environment, site),
+        *_routers(environment),
+        *_groups(environment),
+        *_rules(environment, site),
+    ]
+    for instance in environment.instances:
+        found += _instance(environment, instance, site)
+    return tuple(sorted(found, key=lambda resource: (_RANK[resource.kind], resource.name)))
+
+
+def _without_comment(public_key: str) -> str:
+    return " ".join(public_key.split()[:2])
+
+
+def _flavors(environment: Environment) -> Iterator[Resource]:
+    for flavor in environment.flavors:
+        yield Flavor(
+            name=flavor.name,
+            vcpus=flavor.vcpus,
+            ram_mib=flavor.ram_mib,
+            disk_gib=flavor.disk_gib,
+            ephemeral_gib=flavor.ephemeral_gib,
+            swap_mib=flavor.swap_mib,
+            public=flavor.public,
+            metadata=tuple(sorted(flavor.metadata)),
+        )
+
+
+def _images(environment: Environment, site: Site) -> Iterator[Resource]:
+    for image in environment.images:
+        properties = {
+            "os_type": "linux",
+            "os_distro": "debian",
+            "os_version": _DEBIAN_VERSIONS[image.suite],
+            "os_admin_user": image.user,
+        }
+        yield Image(
+            name=image.name,
+            disk_format=site.disk_format,
+            recipe=site.image_recipes[image.name],
+            visibility=image.visibility,
+            min_disk_gib=-(-image.disk_mib // 1024),
+            properties=tuple(sorted(properties.items())),
+        )
+
+
+def _networks(environment: Environment, site: Site) -> Iterator[Resource]:
+    for network in environment.networks:
+        physical = network.physical_network
+        if network.external and physical is None:
+            physical = site.external_physical_network
+        made = Network(name=network.name, external=network.external, physical_network=physical)
+        yield made
+        for subnet in network.subnets:
+            yield Subnet(
+                name=subnet.name,
+                network=made.address,
+                cidr=subnet.cidr,
+                gateway=subnet.gateway,
+                dhcp=subnet.dhcp,
+                pools=_pools(subnet),
+                dns=subnet.dns,
+            )
+
+
+def _pools(subnet: SubnetSpec) -> tuple[tuple[str, str], ...]:
+    """Return the declared pools, or those that Neutron would make: all hosts but the gateway.
+
+    They are always written out, so that they can be compared, and follow when the gateway changes.
+    """
+    if subnet.pools:
+        return tuple(sorted(subnet.pools, key=lambda pool: IPv4Address(pool[0])))
+    network = IPv4Network(subnet.cidr)
+    first, last = network.network_address + 1, network.broadcast_address - 1
+    if subnet.gateway is None:
+        return ((str(first), str(last)),)
+    gateway = IPv4Address(subnet.gateway)
+    ranges = ((first, gateway - 1), (gateway + 1, last))
+    return tuple((str(low), str(high)) for low, high in ranges if low <= high)
+
+
+def _routers(environment: Environment) -> Iterator[Resource]:
+    for router in environment.routers:
+        outside = router.external_network
+        made = Router(
+            name=router.name,
+            external_network=None if outside is None else f"{Kind.NETWORK}/{outside}",
+            external_address=router.external_address,
+        )
+        yield made
+        for subnet in router.subnets:
+            yield RouterInterface(
+                name=f"{router.name}-{subnet}",
+                router=made.address,
+                subnet=f"{Kind.SUBNET}/{subnet}",
+            )
+
+
+def _groups(environment: Environment) -> Iterator[Resource]:
+    for group in environment.security_groups:
+        yield SecurityGroup(name=group.name, purpose="shared by instances")
+    for application in environment.applications:
+        yield SecurityGroup(name=application_group(application.name), purpose=f"{application.name} only")
+
+
+def _rules(environment: Environment, site: Site) -> Iterator[Resource]:
+    """Yield each rule once, whatever the number of reasons for it."""
+    found: dict[str, tuple[SecurityGroupRule, set[str]]] = {}
+    for rule in (*_shared_rules(environment), *_application_rules(environment, site)):
+        found.setdefault(rule.name, (rule, set()))[1].add(rule.purpose)
+    for name, (rule, purposes) in found.items():
+        yield SecurityGroupRule(
+            name=name,
+            group=rule.group,
+            direction=rule.direction,
+            protocol=rule.protocol,
+            port_min=rule.port_min,
+            port_max=rule.port_max,
+            remote_prefix=rule.remote_prefix,
+            purpose="; ".join(sorted(purposes))[:_LONGEST_PURPOSE],
+        )
+
+
+def _rule(
+    group: str,
+    direction: Literal["ingress", "egress"],
+    protocol: str,
+    port: int,
+    prefix: str,
+    why: str,
+) -> SecurityGroupRule:
+    return SecurityGroupRule(
+        name=f"{group}-{direction}-{protocol}-{port}-{prefix}",
+        group=f"{Kind.SECURITY_GROUP}/{group}",
+        direction=direction,
+        protocol=protocol,
+        port_min=port,
+        port_max=port,
+        remote_prefix=prefix,
+        purpose=why,
+    )
+
+
+def _shared_rules(environment: Environment) -> Iterator[SecurityGroupRule]:
+    for group in environment.security_groups:
+        yield _rule(
+            group.name, "egress", "tcp", 80, _METADATA, "metadata: cloud-init's key and configuration"
+        )
+        for rule in group.ingress:
+            for source in rule.sources:
+                yield _rule(group.name, "ingress", rule.protocol, rule.port, source, rule.why)
+
+
+def _application_rules(environment: Environment, site: Site) -> Iterator[SecurityGroupRule]:
+    for application in environment.applications:
+        group = application_group(application.name)
+        why = f"{application.name} ({application.kind}) over TLS"
+        yield _rule(group, "ingress", "tcp", application.port, _ANYWHERE, why)
+        for protocol, port, prefix, reason in _egress(environment, application, site):
+            yield _rule(group, "egress", protocol, port, prefix, reason)
+
+
+def _egress(
+    environment: Environment,
+    application: Application,
+    site: Site,
+) -> Iterator[tuple[str, int, str, str]]:
+    """Yield protocol, port, prefix and reason of all that an application may reach."""
+    if "dns" in application.egress:
+        for prefix in _name_servers(environment, application.instance):
+            yield "udp", 53, prefix, "dns: name resolution"
+            yield "tcp", 53, prefix, "dns: name resolution, long answers"
+    if "packages" in application.egress:
+        if site.package_proxy is not None:
+            address, port = site.package_proxy
+            yield "tcp", port, f"{address}/32", "packages: through the package proxy"
+        else:
+            yield "tcp", 80, _ANYWHERE, "packages: mirrors"
+            yield "tcp", 443, _ANYWHERE, "packages: mirrors over TLS"
+    if "time" in application.egress:
+        yield "udp", 123, _ANYWHERE, "time: NTP"
+
+
+def _name_servers(environment: Environment, instance_name: str) -> Iterable[str]:
+    """Return the prefixes of an instance's name servers: Neutron's in its subnet, and the declared ones."""
+    subnet = _subnet(environment, environment.instance(instance_name))
+    servers = {f"{server}/32" for server in subnet.dns if IPv4Address(server) not in IPv4Network(subnet.cidr)}
+    return (subnet.cidr, *sorted(servers))
+
+
+def _subnet(environment: Environment, instance: Instance) -> SubnetSpec:
+    network = next(network for network in environment.networks if network.name == instance.network)
+    subnets = {subnet.name: subnet for subnet in network.subnets}
+    return subnets[instance.subnet or min(subnets)]
+
+
+def _instance(environment: Environment, instance: Instance, site: Site) -> Iterator[Resource]:
+    groups = {
+        *instance.security_groups,
+        *(application_group(application.name) for application in environment.applications_of(instance.name)),
+    }
+    subnet = _subnet(environment, instance).name
+    port = Port(
+        name=instance.name,
+        network=f"{Kind.NETWORK}/{instance.network}",
+        subnet=f"{Kind.SUBNET}/{subnet}",
+        security_groups=tuple(sorted(f"{Kind.SECURITY_GROUP}/{group}" for group in groups)),
+    )
+    yield port
+    yield Server(
+        name=instance.name,
+        flavor=f"{Kind.FLAVOR}/{instance.flavor}",
+        image=f"{Kind.IMAGE}/{instance.image}",
+        key_pair=f"{Kind.KEY_PAIR}/{environment.key_pair}",
+        port=port.address,
+        user_data=user_data(environment, instance.name, site),
+    )
+    if instance.floating_ip:
+        outside = sorted(
+            router.external_network
+            for router in environment.routers
+            if subnet in router.subnets and router.external_network is not None
+        )
+        yield FloatingIp(name=instance.name, network=f"{Kind.NETWORK}/{outside[0]}", port=port.address)

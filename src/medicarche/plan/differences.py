@@ -1,0 +1,90 @@
+"""Comparing one observed resource with the wanted one, field by field."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from medicarche.plan.model import FieldChange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from medicarche.plan.resources import Resource
+
+__all__ = ["compared_fields", "differences", "on_change", "shown"]
+
+_LONGEST = 60
+#: fields whose None, when wanted, leaves the choice to the cloud
+_CLOUDS_CHOICE = {("router", "external_address")}
+#: fields whose order says nothing
+_SETS = {("port", "security_groups"), ("subnet", "pools")}
+#: mappings of which only the wanted keys are compared: the cloud adds others
+_SUBSETS = {("image", "properties")}
+
+
+def _fields(resource_type: type[Resource]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (field.name, str(field.metadata.get("on_change", "update")))
+        for field in fields(resource_type)
+        if field.name != "name"
+    )
+
+
+def compared_fields(resource: Resource) -> tuple[str, ...]:
+    """Return the names of the fields that are compared."""
+    return tuple(name for name, treatment in _fields(type(resource)) if treatment != "ignore")
+
+
+def on_change(resource: Resource, field: str) -> str:
+    """Return what a difference in a field leads to: ``update``, ``replace`` or ``ignore``."""
+    return dict(_fields(type(resource)))[field]
+
+
+def differences(
+    wanted: Resource,
+    observed: Resource,
+    translate: Callable[[Any], Any] = lambda value: value,
+) -> tuple[FieldChange, ...]:
+    """Compare two resources of one kind.
+
+    Args:
+        wanted: what should be.
+        observed: what is.
+        translate: applied to the observed values of reference fields, which are addresses.
+    """
+    found = []
+    for name in compared_fields(wanted):
+        new, old = getattr(wanted, name), getattr(observed, name)
+        if name in wanted.references:
+            old = translate(old)
+        key = (wanted.kind.value, name)
+        if key in _CLOUDS_CHOICE and new is None:
+            continue
+        if key in _SUBSETS:
+            old = tuple(item for item in old if item[0] in dict(new))
+        if key in _SETS or key in _SUBSETS:
+            new, old = tuple(sorted(new)), tuple(sorted(old))
+        if new != old:
+            found.append(FieldChange(field=name, old=shown(old), new=shown(new)))
+    return tuple(found)
+
+
+def shown(value: object) -> str:
+    """Show a field's value to a person."""
+    match value:
+        case None | ():
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case tuple():
+            return ", ".join(_item(item) for item in value)
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _item(item: object) -> str:
+    if isinstance(item, tuple):
+        first, second = item
+        return f"{first}-{second}" if str(first)[:1].isdigit() else f"{first}={second}"
+    return str(item)
