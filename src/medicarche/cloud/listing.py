@@ -28,7 +28,8 @@ class Listing:
         project_id: the member's project.
         raw: list by list, as the APIs gave them.
         wanted: address → resource, for what the API fills in by itself where it isn't asked for.
-        addresses: cloud id → logical address, of what was observed so far.
+        addresses: cloud id → logical address, of what was observed so far and carries the mark.
+        foreign: ids of what was observed so far and doesn't carry it.
         found: what was observed so far.
     """
 
@@ -37,6 +38,7 @@ class Listing:
     raw: Mapping[str, Sequence[Raw]]
     wanted: Mapping[str, Resource]
     addresses: dict[str, str] = dataclasses.field(default_factory=dict)
+    foreign: set[str] = dataclasses.field(default_factory=set)
     found: list[Observed] = dataclasses.field(default_factory=list)
 
     def own_name(self, kind: Kind, text: str | None) -> str | None:
@@ -65,6 +67,7 @@ class Listing:
         identifier: str | None = None,
         status: str | None = None,
         in_use: bool = False,
+        refers: Iterable[str | None] = (),
         detail: Mapping[str, str] | None = None,
     ) -> None:
         """Add what was observed.
@@ -76,10 +79,15 @@ class Listing:
             identifier: its id, where ``raw["id"]`` isn't it.
             status: its status, where ``raw["status"]`` isn't it.
             in_use: something else refers to it.
+            refers: the cloud ids of what it refers to.
             detail: for people.
         """
         identifier = identifier if identifier is not None else str(raw["id"])
-        self.addresses[identifier] = resource.address
+        if owned:
+            self.addresses[identifier] = resource.address
+        else:
+            self.foreign.add(identifier)
+        referred = {self.addresses[i]: i for i in refers if i in self.addresses}
         self.found.append(
             Observed(
                 id=identifier,
@@ -89,5 +97,6 @@ class Listing:
                 in_use=in_use,
                 created_at=str(raw.get("created_at") or raw.get("created") or ""),
                 detail=tuple(sorted((detail or {}).items())),
+                references=tuple(sorted(referred.items())),
             )
         )

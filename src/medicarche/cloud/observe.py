@@ -34,8 +34,8 @@ def observe(
 
     What carries the environment's mark is returned, all rules of its security groups, its routers'
     interfaces; and flavors, external networks (with their subnets, where an admin looks) and public images
-    of others that have a wanted name. The number of calls doesn't depend on the number of resources. Where a server is being
-    built or removed by a run that was cut short, its end is waited for.
+    of others that have a wanted name. The number of calls doesn't depend on the number of resources.
+    Where a server is being built or removed by a run that was cut short, its end is waited for.
 
     Raises:
         CloudUnreachable: a service doesn't answer.

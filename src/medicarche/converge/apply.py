@@ -136,8 +136,7 @@ class _Run:
             images=self._images,
             external=external_networks(self._connections, self._plan),
         )
-        check_rights(work, self._plan)
-        self._check_images()
+        self._check_plan(work)
         interrupted = False
         with ThreadPoolExecutor(self._parallelism + 1, thread_name_prefix="converge") as pool:
             while True:
@@ -249,7 +248,13 @@ class _Run:
             self._cut_short = True
             self._stages.pop(action_id)[0].close()
 
-    def _check_images(self) -> None:
+    def _check_plan(self, work: Work) -> None:
+        """Make sure, before anything is done, that the plan can be run."""
+        if self._plan.conflicts:
+            raise ConvergenceError(
+                "this is in the way:\n" + "\n".join(f"  {c}" for c in self._plan.conflicts)
+            )
+        check_rights(work, self._plan)
         missing = [
             action.wanted.name
             for action in self._plan.actions

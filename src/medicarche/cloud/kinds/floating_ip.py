@@ -35,7 +35,8 @@ class FloatingIpHandler:
                 "address": raw["floating_ip_address"],
                 "private_address": raw.get("fixed_ip_address") or "",
             }
-            listing.add(address, raw, in_use=bool(port), detail=detail)
+            refers = [raw["floating_network_id"], port]
+            listing.add(address, raw, in_use=bool(port), refers=refers, detail=detail)
 
     def needs_admin(self, work: Work, resource: Resource) -> bool:  # noqa: ARG002 - the protocol's arguments
         """Never."""

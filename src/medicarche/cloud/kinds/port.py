@@ -36,7 +36,9 @@ class PortHandler:
                 "address": fixed[0]["ip_address"] if fixed else "",
                 "device_id": raw.get("device_id") or "",
             }
-            listing.add(port, raw, in_use=bool(raw.get("device_id")), detail=detail)
+            groups = raw.get("security_groups", ())
+            refers = [raw["network_id"], *(address["subnet_id"] for address in fixed), *groups]
+            listing.add(port, raw, in_use=bool(raw.get("device_id")), refers=refers, detail=detail)
 
     def needs_admin(self, work: Work, resource: Resource) -> bool:  # noqa: ARG002 - the protocol's arguments
         """Never."""

@@ -40,7 +40,8 @@ class RouterHandler:
                 external_address=None if any_address or not addresses else addresses[0],
             )
             in_use = any(port.get("device_id") == raw["id"] for port in listing.raw["ports"])
-            listing.add(router, raw, in_use=in_use, detail={"external_addresses": " ".join(addresses)})
+            detail = {"external_addresses": " ".join(addresses)}
+            listing.add(router, raw, in_use=in_use, refers=[gateway.get("network_id")], detail=detail)
 
     def needs_admin(self, work: Work, resource: Resource) -> bool:  # noqa: ARG002 - the protocol's argument
         """To make or change one with a fixed external address."""
@@ -107,6 +108,7 @@ class RouterInterfaceHandler:
                 listing.add(
                     RouterInterface(name=name, router=router, subnet=subnet),
                     raw,
+                    refers=[raw["device_id"], fixed["subnet_id"]],
                     detail={"router_id": raw["device_id"], "address": fixed["ip_address"]},
                 )
 

@@ -80,7 +80,7 @@ class SecurityGroupRuleHandler:
                     remote_group=listing.reference(remote_group) if remote_group else None,
                     purpose=str(raw.get("description") or "").partition(" ")[2],
                 )
-                listing.add(rule, raw, owned=name is not None, status="")
+                listing.add(rule, raw, owned=name is not None, status="", refers=[group["id"], remote_group])
 
     def needs_admin(self, work: Work, resource: Resource) -> bool:  # noqa: ARG002 - the protocol's arguments
         """Never."""

@@ -40,7 +40,13 @@ class ServerHandler:
                 "key_name": raw.get("key_name") or "",
                 "fault": (raw.get("fault") or {}).get("message", ""),
             }
-            listing.add(server, raw, in_use=bool(ports), detail=detail)
+            refers = [
+                raw["flavor"].get("id"),
+                image.get("id") if isinstance(image, dict) else None,
+                raw.get("key_name"),
+                *(port["id"] for port in ports),
+            ]
+            listing.add(server, raw, in_use=bool(ports), refers=refers, detail=detail)
 
     def needs_admin(self, work: Work, resource: Resource) -> bool:  # noqa: ARG002 - the protocol's arguments
         """Never."""

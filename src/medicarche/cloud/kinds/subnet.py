@@ -28,8 +28,8 @@ class SubnetHandler:
             owned = name is not None
             network = listing.reference(raw["network_id"])
             if name is None:
-                # a wanted subnet on an external network that somebody else made
-                if network.startswith("id:") or not listing.wants(self.kind, raw["name"]):
+                # the planner compares the ranges of an external network that somebody else made
+                if raw["network_id"] not in listing.foreign:
                     continue
                 name = str(raw["name"])
             wanted = listing.wanted.get(f"{self.kind.value}/{name}")
@@ -51,7 +51,7 @@ class SubnetHandler:
                 for address in port.get("fixed_ips", ())
                 if port.get("device_owner") != "network:dhcp"
             )
-            listing.add(subnet, raw, owned=owned, in_use=in_use)
+            listing.add(subnet, raw, owned=owned, in_use=in_use, refers=[raw["network_id"]])
 
     def needs_admin(self, work: Work, resource: Resource) -> bool:
         """Those of external networks."""
