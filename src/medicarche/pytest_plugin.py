@@ -51,6 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
     config.addinivalue_line("markers", f"{_MARKER}(*ids): the requirements that the test proves")
     config.addinivalue_line("markers", "lifecycle: starts, kills and purges clouds of its own; slow")
+    config.addinivalue_line("markers", "alone: changes the environment; no other test may run beside it")
 
 
 # --- the requirement marker ------------------------------------------------------------------------------
@@ -147,9 +148,7 @@ def provisioned(
     from medicarche.progress import ConsoleReporter  # noqa: PLC0415 - likewise
     from medicarche.testing.built import build_once  # noqa: PLC0415 - likewise
 
-    own = tmp_path_factory.getbasetemp()
-    # xdist gives each worker a folder of its own inside one that belongs to the run
-    folder = own.parent if hasattr(pytestconfig, "workerinput") else own
+    folder = _shared_folder(tmp_path_factory, pytestconfig)
     try:
         built = build_once(selection, folder, ConsoleReporter(Console(stderr=True)))
     except MedicarcheError as error:
@@ -163,6 +162,29 @@ def _give_up(error: Exception) -> NoReturn:
     pytest.fail(f"{error}\n→ {hint}" if hint else str(error), pytrace=False)
 
 
+@pytest.fixture(autouse=True)
+def _turn(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let a test that is marked ``alone`` run beside no other one that uses the environment (xdist)."""
+    if "provisioned" not in request.fixturenames:
+        yield
+        return
+    request.getfixturevalue("provisioned")
+    import fcntl  # noqa: PLC0415 - not everywhere, and unit tests run everywhere
+
+    alone = request.node.get_closest_marker("alone") is not None
+    with (_shared_folder(request.getfixturevalue("tmp_path_factory"), request.config) / "turn").open(
+        "w"
+    ) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)  # given back by closing, or by dying
+        yield
+
+
+def _shared_folder(factory: pytest.TempPathFactory, config: pytest.Config) -> Path:
+    """Return the folder of this run: xdist gives each worker a folder of its own inside of it."""
+    own = factory.getbasetemp()
+    return own.parent if hasattr(config, "workerinput") else own
+
+
 @pytest.fixture(scope="session")
 def connections(provisioned: Built) -> Connections:
     """Connections to the cloud: as the project's member, and as admin where there is one."""
@@ -172,7 +194,7 @@ def connections(provisioned: Built) -> Connections:
 @pytest.fixture(scope="session")
 def member(connections: Connections) -> Connection:
     """The cloud as the project's member sees it."""
-    return connections.member
+    return connections.member.sdk
 
 
 @pytest.fixture

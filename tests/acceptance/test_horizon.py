@@ -1,0 +1,120 @@
+"""CLOUD-2: the dashboard, as a person's browser on this machine sees it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from ruamel.yaml import YAML
+
+from medicarche.embedded import namespace
+from medicarche.probe import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from medicarche.converge import InstanceState
+    from medicarche.spec.environment import Environment
+    from medicarche.testing.built import Built
+
+pytestmark = pytest.mark.requirement("CLOUD-2")
+
+
+@pytest.fixture(scope="module")
+def dashboard(provisioned: Built) -> str:
+    """The dashboard's address on this machine, without the last slash."""
+    embedded = provisioned.selection.embedded
+    if embedded is None:
+        pytest.skip("a configured cloud's dashboard isn't ours to find")
+    host, port = embedded.forwards()["dashboard"]
+    return f"http://{host}:{port}"
+
+
+@pytest.fixture(scope="module")
+def person(provisioned: Built) -> tuple[str, str, str]:
+    """User name, password and domain of a person in clouds.yaml."""
+    file = provisioned.selection.target.clouds_yaml
+    assert file is not None
+    clouds = YAML(typ="safe").load(file.read_text(encoding="utf-8"))["clouds"]
+    for entry in clouds.values():
+        auth = entry["auth"]
+        if "username" in auth and auth["username"] != "admin":
+            return auth["username"], auth["password"], auth.get("user_domain_name", "Default")
+    pytest.fail(f"{file}: no person who isn't the admin", pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def page(dashboard: str, person: tuple[str, str, str]) -> Iterator[Callable[[str], str]]:
+    """Log in through the login page, then fetch pages by their path."""
+    # the forward is on the host's loopback address: a browser isn't in the cloud's network name space
+    with namespace.outside(), Client(timeout=90) as client:
+        assert _log_in(client, dashboard, *person), "the dashboard refused the login"
+
+        def fetch(path: str) -> str:
+            answer = client.get(f"{dashboard}{path}", allow_redirects=True)
+            assert answer.status_code == 200
+            assert "/auth/login" not in answer.url, "the session didn't hold"
+            return answer.text
+
+        yield fetch
+
+
+def _log_in(client: Client, dashboard: str, user: str, password: str, domain: str) -> bool:
+    form = client.get(f"{dashboard}/auth/login/", allow_redirects=True)
+    assert form.status_code == 200
+    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text)
+    assert token, "no login form"
+    region = re.search(r'name="region"[^>]*value="([^"]*)"', form.text)
+    answer = client.post(
+        form.url,
+        data={
+            "csrfmiddlewaretoken": token.group(1),
+            "username": user,
+            "password": password,
+            "domain": domain,
+            "region": region.group(1) if region else "default",
+        },
+        headers={"Referer": form.url},
+    )
+    return answer.status_code == 302 and "sessionid" in client.cookies
+
+
+def test_instances(page: Callable[[str], str], instances: tuple[InstanceState, ...]) -> None:
+    shown = page("/project/instances/")
+    for instance in instances:
+        assert instance.id in shown
+        assert str(instance.private_address) in shown
+
+
+def test_quotas(page: Callable[[str], str]) -> None:
+    assert "quota" in page("/project/").lower()
+
+
+def test_networks(page: Callable[[str], str], environment: Environment) -> None:
+    shown = page("/project/networks/")
+    for network in environment.networks:
+        for subnet in network.subnets:
+            if not network.external:
+                assert subnet.cidr in shown
+
+
+def test_routers(page: Callable[[str], str], environment: Environment) -> None:
+    shown = page("/project/routers/")
+    assert [r.name for r in environment.routers if r.name not in shown] == []
+
+
+def test_security_groups(page: Callable[[str], str], environment: Environment) -> None:
+    shown = page("/project/security_groups/")
+    assert [g.name for g in environment.security_groups if g.name not in shown] == []
+
+
+def test_floating_ips(page: Callable[[str], str], instances: tuple[InstanceState, ...]) -> None:
+    shown = page("/project/floating_ips/")
+    assert [i.name for i in instances if i.floating_address and i.floating_address not in shown] == []
+
+
+def test_a_wrong_password_is_refused(dashboard: str, person: tuple[str, str, str]) -> None:
+    user, _, domain = person
+    with namespace.outside(), Client(timeout=90) as client:
+        assert not _log_in(client, dashboard, user, "not the password", domain)

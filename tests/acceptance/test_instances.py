@@ -1,0 +1,92 @@
+"""CLOUD-6: one instance per application, its addresses, its console log and its audit trail."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from medicarche import converge
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    from openstack.connection import Connection
+
+    from medicarche.cloud import Connections
+    from medicarche.converge import InstanceState
+    from medicarche.spec.environment import Environment
+
+    Run = Callable[..., subprocess.CompletedProcess[str]]
+
+pytestmark = pytest.mark.requirement("CLOUD-6")
+
+
+def test_there_is_one_instance_for_each_that_is_declared(
+    member: Connection, environment: Environment, instances: tuple[InstanceState, ...]
+) -> None:
+    declared = sorted(i.name for i in environment.instances)
+    assert sorted(i.name for i in instances) == declared
+    # Nova's own list, not ours: a duplicate of the same name would be seen here
+    assert sorted(s.name for s in member.compute.servers() if s.name in declared) == declared
+
+
+def test_no_two_applications_share_an_instance(environment: Environment) -> None:
+    used = [a.instance for a in environment.applications]
+    assert len(used) == len(set(used))
+
+
+def test_it_runs_with_a_private_and_a_floating_address(
+    environment: Environment, instance: InstanceState
+) -> None:
+    assert instance.status == "ACTIVE"
+    declared = environment.instance(instance.name)
+    prefixes = {n.name: [ipaddress.ip_network(s.cidr) for s in n.subnets] for n in environment.networks}
+    private = ipaddress.ip_address(str(instance.private_address))
+    assert any(private in prefix for prefix in prefixes[declared.network])
+    if declared.floating_ip:
+        floating = ipaddress.ip_address(str(instance.floating_address))
+        external = [p for n in environment.networks if n.external for p in prefixes[n.name]]
+        assert any(floating in prefix for prefix in external)
+
+
+def test_no_address_is_given_twice(instances: tuple[InstanceState, ...]) -> None:
+    addresses = [a for i in instances for a in (i.private_address, i.floating_address) if a]
+    assert len(addresses) == len(set(addresses))
+
+
+def test_its_console_log_can_be_read(connections: Connections, instance: InstanceState) -> None:
+    log = converge.console_log(connections, instance.id)
+    assert "systemd" in log
+    assert "cloud-init" in log.lower()
+
+
+def test_its_audit_trail_says_who_made_it(
+    member: Connection, connections: Connections, instance: InstanceState
+) -> None:
+    trail = converge.audit_trail(connections, instance.id)
+    (made,) = [entry for entry in trail if entry.action == "create"]
+    # not the admin: the project's member (CLOUD-9)
+    assert made.user_id == member.current_user_id
+    assert made.request_id.startswith("req-")
+
+
+def test_both_can_be_read_by_command(run_medicarche: Run, instance: InstanceState) -> None:
+    console = run_medicarche("console", instance.name)
+    assert console.returncode == 0, console.stderr
+    assert "systemd" in console.stdout
+    audit = run_medicarche("audit", instance.name, "--json")
+    assert audit.returncode == 0, audit.stderr
+    assert "create" in [entry["action"] for entry in json.loads(audit.stdout)]
+
+
+def test_an_unknown_name_is_one_clear_message(run_medicarche: Run, environment: Environment) -> None:
+    done = run_medicarche("console", "nobody")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "'nobody'" in done.stderr
+    assert environment.instances[0].name in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,167 @@
+"""CLOUD-7: declared = enforced = listening = reachable, in both directions."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from medicarche.deploy import listeners as listeners_of_application
+from medicarche.plan.resources import Kind, SecurityGroupRule
+from medicarche.probe import Endpoint, PortState, compare, parse_ss, scan
+from medicarche.probe.sockets import SS_COMMAND
+from medicarche.provisioning import plan
+from medicarche.spec import listeners
+from medicarche.testing.listening import listener
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
+    from testinfra.host import Host
+
+    from medicarche.converge import InstanceState
+    from medicarche.spec.environment import Environment, Listener
+    from medicarche.testing.built import Built
+
+pytestmark = pytest.mark.requirement("CLOUD-7")
+
+#: ports that nobody declares: of databases, application servers, agents, and one of no meaning
+UNDECLARED = (
+    21,
+    23,
+    25,
+    53,
+    111,
+    443,
+    3000,
+    3306,
+    5432,
+    6379,
+    8000,
+    8069,
+    8080,
+    8384,
+    9090,
+    9100,
+    11211,
+    48123,
+)
+
+Rule = tuple[str, str, str, str | None, int | None, int | None, str | None]
+
+
+def test_neutrons_rules_are_those_that_follow_from_the_declaration(
+    provisioned: Built, member: Connection
+) -> None:
+    wanted = [r for r in plan(provisioned.selection).wanted if isinstance(r, SecurityGroupRule)]
+    expected = {
+        (
+            rule.group.removeprefix(f"{Kind.SECURITY_GROUP}/"),
+            rule.direction,
+            rule.ethertype,
+            rule.protocol,
+            rule.port_min,
+            rule.port_max,
+            _prefix(rule.remote_prefix),
+        )
+        for rule in wanted
+    }
+    groups = {g.id: g.name for g in member.network.security_groups(project_id=member.current_project_id)}
+    ours = {rule[0] for rule in expected}
+    found: set[Rule] = {
+        (
+            groups[rule.security_group_id],
+            rule.direction,
+            rule.ether_type,
+            rule.protocol,
+            rule.port_range_min,
+            rule.port_range_max,
+            _prefix(rule.remote_ip_prefix),
+        )
+        for rule in member.network.security_group_rules()
+        if groups.get(rule.security_group_id) in ours
+    }
+    assert found == expected
+
+
+def _prefix(prefix: str | None) -> str | None:
+    """All of IPv4 is the same as no prefix."""
+    return None if prefix in {None, "0.0.0.0/0"} else str(ipaddress.ip_network(str(prefix)))
+
+
+def test_each_instances_port_carries_declared_groups_only(
+    member: Connection, environment: Environment, instance: InstanceState
+) -> None:
+    groups = {g.id: g.name for g in member.network.security_groups()}
+    (port,) = list(member.network.ports(device_id=instance.id))
+    assert port.is_port_security_enabled
+    carried = {groups[g] for g in port.security_group_ids}
+    assert "default" not in carried
+    assert set(environment.instance(instance.name).security_groups) <= carried
+    # besides what is shared, one group for each application that it serves, and none of another instance
+    applications = {a.name for a in environment.applications_of(instance.name)}
+    others = {a.name for a in environment.applications} - applications
+    assert [g for g in carried if any(other in g for other in others)] == []
+
+
+def test_what_is_declared_answers_and_nothing_else_does(
+    environment: Environment, instance: InstanceState
+) -> None:
+    address = str(instance.floating_address)
+    declared = {w.port for w in listeners(environment, instance.name) if w.public and w.protocol == "tcp"}
+    states = scan([Endpoint(address, port) for port in {*declared, *UNDECLARED}])
+    assert {e.port for e, state in states.items() if state is PortState.OPEN} == declared
+    # dropped by a packet filter, not refused by the instance: it never sees the packet
+    assert {state for e, state in states.items() if e.port not in declared} == {PortState.FILTERED}
+
+
+def test_an_undeclared_port_on_which_something_listens_doesnt_answer(
+    environment: Environment, instance: InstanceState, machine: Host
+) -> None:
+    declared = {w.port for w in listeners(environment, instance.name)}
+    port = next(p for p in range(8000, 9000) if p not in declared and p not in UNDECLARED)
+    with listener(machine, port):
+        # it does answer where it is: the silence outside is the security group's
+        machine.check_output("timeout 5 bash -c ': < /dev/tcp/127.0.0.1/%s'", str(port))
+        machine.check_output("timeout 5 bash -c ': < /dev/tcp/%s/%s'", instance.private_address, str(port))
+        endpoint = Endpoint(str(instance.floating_address), port)
+        assert scan([endpoint]) == {endpoint: PortState.FILTERED}
+
+
+def test_what_listens_is_what_is_declared(
+    environment: Environment, instance: InstanceState, machine: Host
+) -> None:
+    declared: list[Listener] = [*listeners(environment, instance.name)]
+    for application in environment.applications_of(instance.name):
+        declared += listeners_of_application(application)
+    found = [s for s in parse_ss(machine.check_output(SS_COMMAND)) if not _is_dhcp_client(s.protocol, s.port)]
+    assert [str(d) for d in compare(declared, found)] == []
+
+
+def test_what_isnt_public_is_bound_to_loopback(
+    environment: Environment, instance: InstanceState, machine: Host
+) -> None:
+    public = {(w.protocol, w.port) for w in listeners(environment, instance.name)}
+    found = parse_ss(machine.check_output(SS_COMMAND))
+    exposed = [
+        str(s)
+        for s in found
+        if not s.loopback and (s.protocol, s.port) not in public and not _is_dhcp_client(s.protocol, s.port)
+    ]
+    assert exposed == []
+
+
+def _is_dhcp_client(protocol: str, port: int) -> bool:
+    # RFC 2131: the operating system's own way to its address
+    return (protocol, port) == ("udp", 68)
+
+
+def test_an_instance_reaches_nothing_that_isnt_declared(provisioned: Built, machine: Host) -> None:
+    site = plan(provisioned.selection).site
+    if site.package_proxy is None:
+        pytest.skip("on a configured cloud there is no host of ours outside to try")
+    address, port = site.package_proxy
+    # the same host, the declared port and one that isn't: 124 is timeout(1)'s own exit code
+    assert machine.run(f"timeout 5 bash -c ': < /dev/tcp/{address}/{port}'").rc == 0
+    assert machine.run(f"timeout 3 bash -c ': < /dev/tcp/{address}/22'").rc == 124
+    assert machine.run(f"timeout 3 bash -c ': < /dev/tcp/{address}/5000'").rc == 124
