@@ -190,6 +190,7 @@ def _rule(
     protocol: str,
     port: int,
     prefix: str,
+    *,
     why: str,
 ) -> SecurityGroupRule:
     return SecurityGroupRule(
@@ -207,20 +208,20 @@ def _rule(
 def _shared_rules(environment: Environment) -> Iterator[SecurityGroupRule]:
     for group in environment.security_groups:
         yield _rule(
-            group.name, "egress", "tcp", 80, _METADATA, "metadata: cloud-init's key and configuration"
+            group.name, "egress", "tcp", 80, _METADATA, why="metadata: cloud-init's key and configuration"
         )
         for rule in group.ingress:
             for source in rule.sources:
-                yield _rule(group.name, "ingress", rule.protocol, rule.port, source, rule.why)
+                yield _rule(group.name, "ingress", rule.protocol, rule.port, source, why=rule.why)
 
 
 def _application_rules(environment: Environment, site: Site) -> Iterator[SecurityGroupRule]:
     for application in environment.applications:
         group = application_group(application.name)
         why = f"{application.name} ({application.kind}) over TLS"
-        yield _rule(group, "ingress", "tcp", application.port, _ANYWHERE, why)
+        yield _rule(group, "ingress", "tcp", application.port, _ANYWHERE, why=why)
         for protocol, port, prefix, reason in _egress(environment, application, site):
-            yield _rule(group, "egress", protocol, port, prefix, reason)
+            yield _rule(group, "egress", protocol, port, prefix, why=reason)
 
 
 def _egress(

@@ -206,9 +206,13 @@ class _Planner:
         if self._broken(kept):
             half_made = kept.resource.kind in _HALF_MADE
             return f"half-made ({kept.status})" if half_made else f"in state {kept.status.upper()}"
-        for change in changes:
-            if on_change(wanted, change.field) == "replace":
-                return f"{change.field} differs"
+        differing = [change.field for change in changes if on_change(wanted, change.field) == "replace"]
+        if differing:
+            return f"{differing[0]} differs"
+        return self._replaced_along(wanted, kept)
+
+    def _replaced_along(self, wanted: Resource, kept: Observed) -> str:
+        """Say why a resource that is right in itself must be replaced: what it stands on is."""
         for field in wanted.references:
             if on_change(wanted, field) != "replace":
                 continue
@@ -344,9 +348,10 @@ class _Planner:
                 subject = self._gone[held].resource
                 if subject.kind not in _HELD or isinstance(item.resource, SecurityGroupRule):
                     continue
+                who = f"{item.resource.kind.value} {item.resource.name or 'without a name'} ({item.id})"
                 self._notes.append(
-                    f"{item.resource.kind.value} {item.resource.name or item.id} ({item.id}) isn't ours and uses"
-                    f" {subject.address}, which is to be deleted: if the cloud refuses, remove it yourself first",
+                    f"{who} isn't ours and uses {subject.address}, which is to be deleted:"
+                    " if the cloud refuses, remove it yourself first",
                 )
 
     def _add(self, action: Action) -> None:

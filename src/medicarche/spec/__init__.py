@@ -1,4 +1,4 @@
-"""What is wanted: the environment file, its checks, and its content as frozen data. Pure but for reading it."""
+"""What is wanted: the environment file, its checks, and its content as frozen data."""
 
 from medicarche.spec.environment import (
     Application,

@@ -203,7 +203,9 @@ class _Builder:
                 self._document.lines[*path, index] = item.start_mark.line + 1
                 items.append(self.build(item, (*path, index), around | {id(node)}))
             return items
-        return self._scalar(node, path)
+        if isinstance(node, ScalarNode):
+            return self._scalar(node, path)
+        raise TypeError(f"YAML node of an unknown kind: {type(node).__name__}")
 
     def _mapping(self, node: MappingNode, path: KeyPath, around: frozenset[int]) -> dict[str, Any]:
         data: dict[str, Any] = {}

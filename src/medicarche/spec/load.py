@@ -22,13 +22,13 @@ from medicarche.spec.environment import (
     SecurityGroupSpec,
     SubnetSpec,
 )
-from medicarche.spec.schema import ADMINISTRATORS, ANYWHERE, EnvironmentFile
 from medicarche.spec.validate import validate
+from medicarche.spec.values import ADMINISTRATORS, ANYWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from medicarche.spec.schema import InstanceModel
+    from medicarche.spec.schema import EnvironmentFile, InstanceModel
 
 __all__ = ["load_environment"]
 

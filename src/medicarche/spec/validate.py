@@ -33,6 +33,13 @@ _KINDS = {
     "dict_type": "keys and values",
     "model_type": "keys and values",
 }
+_LIMITS = {
+    "greater_than_equal": "{value} is too small; write {ge} or more",
+    "less_than_equal": "{value} is too large; write {le} or less",
+    "too_short": "is empty; write at least one",
+    "string_too_short": "is empty; write a text",
+    "string_too_long": "is too long; write {max_length} characters at most",
+}
 #: stands in for top-level values that are missing or wrong, while the rest is checked
 _STAND_INS: dict[str, Any] = {
     "version": 1,
@@ -86,33 +93,24 @@ def _problem(document: Document, detail: ErrorDetails) -> Problem:
     return document.problem(path, _text(detail, path))
 
 
-def _text(detail: ErrorDetails, path: KeyPath) -> str:  # noqa: PLR0911 - a table in form of code
+def _text(detail: ErrorDetails, path: KeyPath) -> str:  # noqa: PLR0911 - each line is one kind of error
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
-    match kind:
-        case "medicarche":
-            return str(context["message"])
-        case "extra_forbidden":
-            known = _keys(path[:-1])
-            meant = did_you_mean(str(path[-1]), known)
-            return f"unknown key{meant}; known here: {', '.join(known)}"
-        case "missing":
-            return f"is missing; add it{_purpose(path)}"
-        case "literal_error":
-            return f"{value!r} can't be used here; write {context['expected']}"
-        case "greater_than_equal":
-            return f"{value!r} is too small; write {context['ge']} or more"
-        case "less_than_equal":
-            return f"{value!r} is too large; write {context['le']} or less"
-        case "too_short":
-            return "is empty; write at least one"
-        case "string_too_short":
-            return "is empty; write a text"
-        case "string_too_long":
-            return f"is too long; write {context['max_length']} characters at most"
-        case _ if kind in _KINDS and value is None:
-            return f"is empty; write {_KINDS[kind]}, or remove the key"
-        case _ if kind in _KINDS:
-            return f"{_shown(value)} is not {_KINDS[kind]}; write {_KINDS[kind]}"
+    if kind in _KINDS:
+        wanted = _KINDS[kind]
+        if value is None:
+            return f"is empty; write {wanted}, or remove the key"
+        return f"{_shown(value)} is not {wanted}; write {wanted}"
+    if kind in _LIMITS:
+        return _LIMITS[kind].format(value=value, **context)
+    if kind == "extra_forbidden":
+        known = _keys(path[:-1])
+        return f"unknown key{did_you_mean(str(path[-1]), known)}; known here: {', '.join(known)}"
+    if kind == "missing":
+        return f"is missing; add it{_purpose(path)}"
+    if kind == "literal_error":
+        return f"{_shown(value)} can't be used here; write {context['expected']}"
+    if kind == "medicarche":
+        return str(context["message"])
     return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}; correct the value"
 
 
