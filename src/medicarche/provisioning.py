@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from medicarche import converge, image, ssh
 from medicarche.cloud import check, connect, observe
-from medicarche.errors import CloudUnsuitable, Locked, MedicarcheError
+from medicarche.errors import CloudUnsuitable, MedicarcheError
 from medicarche.plan import derive, make_plan, plan_destroy
 from medicarche.plan.model import Verb
 from medicarche.plan.resources import Kind
+from medicarche.runlock import hold
 from medicarche.spec.environment import Site
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from medicarche.progress import Reporter
     from medicarche.target import Selection
 
-__all__ = ["Destroyed", "Planned", "Provisioned", "destroy", "locked", "plan", "provision", "site_of"]
+__all__ = ["Destroyed", "Planned", "Provisioned", "destroy", "plan", "provision", "site_of"]
 
 #: seconds that instances may take from their creation to SSH with cloud-init finished
 READY_TIMEOUT = 300.0
@@ -139,7 +137,7 @@ def provision(
         MedicarcheError: of the part that failed; calling it again goes on from there.
     """
     seconds: dict[str, float] = {}
-    with locked(selection.folder), _ImageBuilder(selection, reporter) as builder:
+    with hold(selection.folder, "this environment"), _ImageBuilder(selection, reporter) as builder:
         if selection.embedded is not None:
             selection.embedded.preflight(reporter)
             if not selection.embedded.exists():
@@ -179,7 +177,7 @@ def provision(
 
 def destroy(selection: Selection, reporter: Reporter) -> Destroyed:
     """Remove what carries the environment's mark, and nothing else. To be called inside the name space."""
-    with locked(selection.folder):
+    with hold(selection.folder, "this environment"):
         connections = connect(selection.target)
         wanted = derive(selection.environment, site_of(selection))
         with reporter.stage("Look for what carries the environment's mark"):
@@ -223,17 +221,16 @@ def wait_for_instances(
     Raises:
         Unreachable: an instance isn't ready in its time.
     """
-    images = {i.name: i for i in selection.environment.images}
-    users = {i.name: images[i.image].user for i in selection.environment.instances}
-    ssh.wait_ready(
-        selection.folder,
-        instances,
-        key=ssh.ensure_key_pair(selection.folder, selection.environment.key_pair),
-        users=users,
-        console=lambda server: converge.console_log(connections, server),
-        timeout=READY_TIMEOUT,
-        reporter=reporter,
-    )
+    by_user: dict[str, list[InstanceState]] = {}
+    for instance in instances:
+        by_user.setdefault(selection.user_of(instance.name), []).append(instance)
+    for user, theirs in by_user.items():
+        selection.ssh(user).wait_ready(
+            theirs,
+            console_log=lambda server: converge.console_log(connections, server),
+            timeout=READY_TIMEOUT,
+            reporter=reporter,
+        )
 
 
 def forwards(selection: Selection, instances: tuple[InstanceState, ...]) -> dict[str, tuple[int, str, int]]:
@@ -245,39 +242,6 @@ def forwards(selection: Selection, instances: tuple[InstanceState, ...]) -> dict
         if address:
             found[application.name] = (application.port, address, application.port)
     return found
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the environment's lock; it dies with its holder.
-
-    Raises:
-        Locked: another run holds it; says which process, since when.
-    """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with ExitStack() as stack:
-        stream = stack.enter_context((folder / "lock").open("a+", encoding="utf-8"))
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            stream.seek(0)
-            holder = _holder(stream.read())
-            raise Locked(
-                f"another run works on this environment: {holder}",
-                hint="wait for it, or end it; the lock goes with it",
-            ) from error
-        stream.truncate(0)
-        stream.write(json.dumps({"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}))
-        stream.flush()
-        yield
-
-
-def _holder(text: str) -> str:
-    try:
-        held = json.loads(text)
-        return f"process {held['pid']}, since {held['since']}"
-    except (ValueError, KeyError, TypeError):
-        return "a process that has just begun"
 
 
 class _ImageBuilder:

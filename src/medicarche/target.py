@@ -13,6 +13,7 @@ from medicarche.embedded import EmbeddedCloud, namespace
 from medicarche.errors import CloudUnreachable, MedicarheError
 from medicarche.paths import Paths
 from medicarche.spec import load_environment
+from medicarche.ssh import Ssh
 
 if TYPE_CHECKING:
     from medicarche.spec.environment import Environment
@@ -77,6 +78,15 @@ class Selection:
                 hint="medicarche cloud up (or: nox -s provision)",
             )
         namespace.enter(self.embedded.netns)
+
+    def user_of(self, instance: str) -> str:
+        """Return the default user of an instance's image."""
+        wanted = self.environment.instance(instance).image
+        return next(i.user for i in self.environment.images if i.name == wanted)
+
+    def ssh(self, user: str) -> Ssh:
+        """Return SSH to the environment's instances as that user, with the environment's key and pins."""
+        return Ssh(self.folder, user=user, key_name=self.environment.key_pair)
 
     def guard(self) -> None:
         """Refuse connections to the embedded cloud's private addresses from outside of it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from medicarche.cli.output import print_json, progress, results, table
 from medicarche.embedded import namespace
 from medicarche.errors import CloudUnreachable, MedicarcheError
 from medicarche.spec import load_environment
+
+if TYPE_CHECKING:
+    from medicarche.spec import Environment
 
 __all__ = ["cloud"]
 
@@ -109,7 +113,7 @@ def open_(options: target.Options) -> None:
     console.print(f"The dashboard's user and password are in {embedded.clouds_yaml} (readable by root only).")
 
 
-def _environment_if_there(options: target.Options) -> target.Environment | None:
+def _environment_if_there(options: target.Options) -> Environment | None:
     """The environment file names mirrors; the cloud comes up without one too."""
     if not options.environment_file.exists():
         return None

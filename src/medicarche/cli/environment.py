@@ -9,9 +9,7 @@ import click
 from medicarche import converge, provisioning
 from medicarche.cli.output import print_json, progress, results, table
 from medicarche.errors import CloudUnsuitable, MedicarcheError
-from medicarche.plan import Plan, Verb
-from medicarche.plan import as_json as plan_as_json
-from medicarche.plan import render as render_plan
+from medicarche.plan import Plan, Verb, plan_as_json, render_plan
 from medicarche.plan.resources import Kind
 from medicarche.progress import SilentReporter
 from medicarche.spec import json_schema

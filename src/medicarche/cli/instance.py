@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from medicarche import converge
-from medicarche import ssh as secure_shell
 from medicarche.cli.output import print_json, results, table
 from medicarche.cloud import Connections, connect
-from medicarche.errors import MedicarcheError, Unreachable
+from medicarche.errors import MedicarcheError
 from medicarche.target import Options, Selection, select
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def audit(options: Options, name: str, *, as_json: bool) -> None:
     _, connections, state = _find(options, name)
     trail = converge.audit_trail(connections, state.id)
     if as_json:
-        print_json([entry.as_json() for entry in trail])
+        print_json([asdict(entry) for entry in trail])
         return
     rows = [(e.started_at, e.action, e.user_id, e.request_id, e.message or "done") for e in trail]
     results().print(table(("when", "action", "user", "request", "result"), rows))
@@ -68,15 +68,5 @@ def audit(options: Options, name: str, *, as_json: bool) -> None:
 def ssh(options: Options, name: str, command: tuple[str, ...]) -> None:
     """Open a shell in the instance NAME, or run COMMAND there; its host key is pinned."""
     selection, _, state = _find(options, name)
-    if state.floating_address is None and state.private_address is None:
-        raise Unreachable(f"instance {name!r} has no address yet", hint="medicarche provision")
-    instance = selection.environment.instance(name)
-    user = next(i.user for i in selection.environment.images if i.name == instance.image)
-    arguments = secure_shell.ssh_command(
-        selection.folder,
-        state,
-        key=secure_shell.ensure_key_pair(selection.folder, selection.environment.key_pair),
-        user=user,
-        command=command,
-    )
+    arguments = selection.ssh(selection.user_of(name)).command(state, command)
     os.execvp(arguments[0], arguments)  # noqa: S606 - the ssh program takes our place
