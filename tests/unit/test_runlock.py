@@ -34,9 +34,9 @@ def test_a_second_run_is_told_who_holds_it_and_a_killed_holder_holds_nothing(tmp
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(Locked, match=rf"works on this cloud: process {holder.pid}, since 20"):
-            with hold(tmp_path, "this cloud"):
-                pass
+        told = rf"works on this cloud: process {holder.pid}, since 20"
+        with pytest.raises(Locked, match=told), hold(tmp_path, "this cloud"):
+            pass
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait()
     with hold(tmp_path, "this cloud"):
