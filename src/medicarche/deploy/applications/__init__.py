@@ -1,0 +1,17 @@
+"""The applications that can be deployed: one package each, its templates beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from medicarche.deploy.applications import wordpress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from medicarche.deploy.declaration import Declaration
+
+__all__ = ["KINDS"]
+
+#: kind → its declaration
+KINDS: Mapping[str, Declaration] = {d.kind: d for d in (wordpress.DECLARATION,)}

@@ -1,0 +1,130 @@
+<?php
+// The site as it is wanted: "check" says what differs, as a JSON list, and changes nothing; "apply" changes it.
+// Standard input: a JSON object. Run as www-data.
+$apply = ($argv[1] ?? '') === 'apply';
+$wanted = json_decode(stream_get_contents(STDIN), true, 8, JSON_THROW_ON_ERROR);
+$_SERVER['HTTP_HOST'] = parse_url($wanted['url'], PHP_URL_HOST) . ':' . parse_url($wanted['url'], PHP_URL_PORT);
+$_SERVER['REQUEST_METHOD'] = 'GET';
+$_SERVER['REQUEST_URI'] = '/';
+$_SERVER['HTTPS'] = 'on';
+
+function finish(array $differences): never {
+    while (ob_get_level() > 0) { ob_end_clean(); }
+    echo json_encode($differences, JSON_UNESCAPED_UNICODE), "\n";
+    exit(0);
+}
+
+// before WordPress is loaded: without a database it would answer with a page of its own
+mysqli_report(MYSQLI_REPORT_OFF);
+$database = @new mysqli('localhost', 'www-data', '', 'wordpress', 0, '/run/mysqld/mysqld.sock');
+$there = !$database->connect_errno && $database->query("SHOW TABLES LIKE 'wp_options'")?->num_rows === 1
+    && $database->query("SELECT 1 FROM wp_options WHERE option_name = 'siteurl'")?->num_rows === 1;
+if (!$there && !$apply) {
+    finish(["the site isn't installed"]);
+}
+if (!$there) {
+    define('WP_INSTALLING', true);
+}
+ob_start();
+require '/usr/share/wordpress/wp-load.php';
+require_once ABSPATH . 'wp-admin/includes/upgrade.php';
+
+$differences = [];
+// Says one difference, and removes it where that is asked for.
+function differs(string $what, callable $change): void {
+    global $differences, $apply;
+    $differences[] = $what;
+    if ($apply) {
+        $change();
+    }
+}
+
+if (!$there) {
+    add_filter('wp_mail', '__return_false');
+    differs("the site isn't installed", function () use ($wanted) {
+        wp_install($wanted['title'], $wanted['administrator'], $wanted['email'], true, '',
+            $wanted['password'], $wanted['language']);
+        update_option('siteurl', $wanted['url']);
+        update_option('home', $wanted['url']);
+        // WordPress's own examples
+        foreach (get_posts(['post_type' => ['post', 'page'], 'post_status' => 'any', 'numberposts' => -1]) as $post) {
+            wp_delete_post($post->ID, true);
+        }
+    });
+}
+if (get_option('db_version') != $GLOBALS['wp_db_version']) {
+    differs('the database is of an older WordPress', fn() => wp_upgrade());
+}
+
+$options = [
+    'blogname' => $wanted['title'],
+    'blogdescription' => $wanted['tagline'],
+    'WPLANG' => $wanted['language'],
+    'timezone_string' => $wanted['timezone'],
+    'date_format' => 'j F Y',
+    'time_format' => 'H:i',
+    'start_of_week' => '1',
+    'permalink_structure' => '/%postname%/',
+    'default_comment_status' => 'closed',
+    'default_ping_status' => 'closed',
+    'default_pingback_flag' => '0',
+    'users_can_register' => '0',
+    'show_on_front' => 'page',
+    'template' => 'entreprise',
+    'stylesheet' => 'entreprise',
+];
+foreach ($options as $name => $value) {
+    // WordPress stores the title escaped (sanitize_option)
+    if (html_entity_decode((string) get_option($name), ENT_QUOTES) !== $value) {
+        differs("option $name", function () use ($name, $value) {
+            update_option($name, $value);
+            if ($name === 'permalink_structure') {
+                $GLOBALS['wp_rewrite']->set_permalink_structure($value);
+                flush_rewrite_rules(false);
+            }
+        });
+    }
+}
+
+$user = get_user_by('login', $wanted['administrator']);
+if (!$user) {
+    differs("user {$wanted['administrator']} isn't there", function () use ($wanted) {
+        wp_insert_user(['user_login' => $wanted['administrator'], 'user_pass' => $wanted['password'],
+            'user_email' => $wanted['email'], 'role' => 'administrator']);
+    });
+} else {
+    if (!in_array('administrator', $user->roles, true)) {
+        differs("user {$wanted['administrator']} isn't an administrator", fn() => $user->set_role('administrator'));
+    }
+    if (!wp_check_password($wanted['password'], $user->user_pass, $user->ID)) {
+        differs("password of {$wanted['administrator']}", fn() => wp_set_password($wanted['password'], $user->ID));
+    }
+}
+
+// The home page is written once, and again when what we write changes and nobody has edited it: an editor's
+// words are never overwritten.
+$digest = fn(string $text) => hash('sha256', $text);
+$home = get_post((int) get_option('page_on_front'));
+if (!$home || $home->post_status !== 'publish') {
+    differs('the home page', function () use ($wanted, $digest) {
+        $id = wp_insert_post(['post_type' => 'page', 'post_status' => 'publish', 'post_title' => 'Accueil',
+            'post_name' => 'accueil', 'post_content' => wp_slash($wanted['home']),
+            'comment_status' => 'closed', 'ping_status' => 'closed'], true);
+        if (is_wp_error($id)) {
+            fwrite(STDERR, $id->get_error_message() . "\n");
+            exit(1);
+        }
+        update_post_meta($id, '_medicarche_source', $digest($wanted['home']));
+        update_post_meta($id, '_medicarche_stored', $digest(get_post($id)->post_content));
+        update_option('page_on_front', $id);
+    });
+} elseif (get_post_meta($home->ID, '_medicarche_source', true) !== $digest($wanted['home'])
+    && get_post_meta($home->ID, '_medicarche_stored', true) === $digest($home->post_content)) {
+    differs("the home page's words", function () use ($wanted, $digest, $home) {
+        wp_update_post(['ID' => $home->ID, 'post_content' => wp_slash($wanted['home'])]);
+        clean_post_cache($home->ID);
+        update_post_meta($home->ID, '_medicarche_source', $digest($wanted['home']));
+        update_post_meta($home->ID, '_medicarche_stored', $digest(get_post($home->ID)->post_content));
+    });
+}
+finish($differences);

@@ -1,0 +1,68 @@
+"""What every instance has: packages' way in, SSH by key only, nginx with TLS in front of its applications.
+
+Imported in the deployment's own process only.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medicarche.deploy.applications import KINDS
+from medicarche.deploy.operations import File, Unit, files, packages, run, services
+from medicarche.deploy.templating import render
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["deploy"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_SSHD = "/etc/ssh/sshd_config.d/00-medicarche.conf"
+_PROXY = "/etc/apt/apt.conf.d/95medicarche-proxy"
+
+
+def deploy(instance: Mapping[str, Any]) -> None:
+    """Add all operations for the current host.
+
+    Configuration is written before the packages are installed (dpkg keeps what is there), so that a service
+    never runs, not even for a moment, with Debian's own defaults: ports open to all, two servers on port 80.
+
+    Args:
+        instance: the host's part of the job (`medicarche.deploy.job`).
+    """
+    applications = instance["applications"]
+    parts = [(importlib.import_module(KINDS[a["kind"]].module), a) for a in applications]
+    wanted = {"nginx", *(p for module, a in parts for p in module.packages(a))} if parts else set()
+    configuration = _configuration(instance)
+    for module, application in parts:
+        configuration += module.files(application, instance)
+    absent = [] if instance["package_proxy"] else [_PROXY]
+    run("configuration files", files, configuration, absent)
+    if wanted:
+        run("packages", packages, sorted(wanted))
+    units = [Unit("ssh.service", (_SSHD,), "reload", check="sshd -t")]
+    for module, application in parts:
+        units += module.units(application, [f.path for f in configuration])
+    if parts:
+        nginx = tuple(f.path for f in configuration if f.path.startswith("/etc/nginx/"))
+        units.append(Unit("nginx.service", nginx, "reload", check="nginx -t -q"))
+    run("services", services, units)
+    for module, application in parts:
+        module.deploy(application, instance)
+
+
+def _configuration(instance: Mapping[str, Any]) -> list[File]:
+    found = [File(_SSHD, render(_TEMPLATES, "sshd.conf.j2"))]
+    if instance["package_proxy"]:
+        found.append(File(_PROXY, f'Acquire::http::Proxy "{instance["package_proxy"]}";\n'))
+    if instance["applications"]:
+        sites = render(_TEMPLATES, "sites.conf.j2", **instance)
+        found += [
+            File("/etc/nginx/nginx.conf", render(_TEMPLATES, "nginx.conf.j2")),
+            File("/etc/nginx/conf.d/medicarche.conf", sites),
+            File("/etc/nginx/medicarche.pem", instance["certificate"]),
+            File("/etc/nginx/medicarche.key", instance["private_key"], mode="640"),
+        ]
+    return found

@@ -1,0 +1,132 @@
+"""What the deployment's own process is handed on its standard input, and says on its standard output.
+
+Both are JSON: one object in, one object a line out. The job holds secrets; it is never written to disk and
+never on a command line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from medicarche.deploy.applications import KINDS
+from medicarche.errors import DeploymentError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from medicarche.credentials import Credentials
+    from medicarche.pki import Authority
+    from medicarche.spec.environment import Application, Environment
+    from medicarche.ssh import Instance, Ssh
+
+__all__ = ["DeployResult", "InstanceResult", "make_job"]
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceResult:
+    """What was done to one instance.
+
+    Attributes:
+        operations: how many there are.
+        changed: names of those that changed something (or, in a dry run, would).
+        details: operation's name → what differed, in words.
+    """
+
+    operations: int
+    changed: tuple[str, ...]
+    details: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DeployResult:
+    """What was done, by instance name. ``dry_run``: what would be done."""
+
+    instances: dict[str, InstanceResult]
+    dry_run: bool = False
+
+    @property
+    def changes(self) -> int:
+        """How many operations changed something, in all instances."""
+        return sum(len(i.changed) for i in self.instances.values())
+
+
+def make_job(
+    environment: Environment,
+    instances: Sequence[Instance],
+    *,
+    ssh: Ssh,
+    credentials: Credentials,
+    authority: Authority,
+    package_proxy: str | None,
+    dry_run: bool,
+    log: Path,
+) -> dict[str, Any]:
+    """Put together all that the deployment's process needs; passwords and certificates are made here.
+
+    Raises:
+        DeploymentError: an instance has no address, or an application's kind isn't known.
+    """
+    return {
+        "dry_run": dry_run,
+        "log": str(log),
+        "instances": [
+            _instance(environment, i, ssh, credentials, authority, package_proxy) for i in instances
+        ],
+    }
+
+
+def _instance(
+    environment: Environment,
+    instance: Instance,
+    ssh: Ssh,
+    credentials: Credentials,
+    authority: Authority,
+    package_proxy: str | None,
+) -> dict[str, Any]:
+    addresses = [a for a in (instance.floating_address, instance.private_address) if a]
+    if not addresses:
+        raise DeploymentError(f"{instance.name}: it has no address", hint="run `medicarche provision`")
+    applications = environment.applications_of(instance.name)
+    for application in applications:
+        if application.kind not in KINDS:
+            known = ", ".join(sorted(KINDS))
+            raise DeploymentError(
+                f"{application.name}: no application of kind {application.kind!r}", hint=f"known: {known}"
+            )
+    labels = {instance.name, *(label for a in applications for label in KINDS[a.kind].host_names)}
+    names = [f"{label}.{environment.domain}" for label in sorted(labels)] + ["localhost"]
+    issued = authority.issue(instance.name, names, [*addresses, "127.0.0.1"])
+    return {
+        "name": instance.name,
+        "address": addresses[0],
+        "user": ssh.user,
+        "key": str(ssh.key.private),
+        "known_hosts": str(ssh.known_hosts.path),
+        "host_names": [*names, *addresses, "127.0.0.1"],
+        "certificate": issued.certificate.read_text(encoding="ascii"),
+        "private_key": issued.key.read_text(encoding="ascii"),
+        "organization": environment.organization,
+        "domain": environment.domain,
+        "language": environment.locale.language,
+        "timezone": environment.locale.timezone,
+        "package_proxy": package_proxy,
+        "applications": [_application(a, credentials) for a in applications],
+    }
+
+
+def _application(application: Application, credentials: Credentials) -> dict[str, Any]:
+    return {
+        "name": application.name,
+        "kind": application.kind,
+        "port": application.port,
+        "title": application.title,
+        "settings": dict(application.settings),
+        "secrets": {
+            purpose: credentials.get_or_create(
+                f"{application.name}/{purpose}", 64 if purpose.startswith("salt_") else 32
+            )
+            for purpose in KINDS[application.kind].secrets
+        },
+    }

@@ -1,0 +1,203 @@
+"""The deployment's own process: ``python -m medicarche.deploy.runner``, a job on standard input.
+
+pyinfra lives here and nowhere else: gevent patches the standard library of the whole process.
+"""
+
+from __future__ import annotations
+
+from gevent import monkey
+
+monkey.patch_all()  # before anything else opens a socket or makes a lock
+
+import ctypes  # noqa: E402 - after the patching
+import json  # noqa: E402
+import logging  # noqa: E402
+import os  # noqa: E402
+import signal  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+from typing import TYPE_CHECKING, Any, TextIO  # noqa: E402
+
+import gevent  # noqa: E402
+from pyinfra import context  # noqa: E402
+from pyinfra.api import BaseStateCallback, Config, Inventory, State  # noqa: E402
+from pyinfra.api.connect import connect_all, disconnect_all  # noqa: E402
+from pyinfra.api.exceptions import PyinfraError  # noqa: E402
+from pyinfra.api.operations import run_ops  # noqa: E402
+from pyinfra.api.state import StateStage  # noqa: E402
+
+from medicarche.deploy import base, operations  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyinfra.api import Host
+
+_PR_SET_PDEATHSIG = 1
+_SECRET_SHORTEST = 8
+
+
+def _secrets(job: dict[str, Any]) -> Iterator[str]:
+    for instance in job["instances"]:
+        yield from instance["private_key"].splitlines()[1:-1]
+        for application in instance["applications"]:
+            yield from application["secrets"].values()
+
+
+class _Masked:
+    """A text stream that never passes a secret on."""
+
+    def __init__(self, stream: TextIO, secrets: list[str]) -> None:
+        self._stream = stream
+        self._secrets = [s for s in secrets if len(s) >= _SECRET_SHORTEST]
+
+    def write(self, text: str) -> int:
+        for secret in self._secrets:
+            text = text.replace(secret, "********")
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return False
+
+
+class _Said:
+    """Standard output: one JSON object a line."""
+
+    def __init__(self, stream: _Masked) -> None:
+        self._stream = stream
+
+    def __call__(self, event: str, **values: object) -> None:
+        self._stream.write(json.dumps({"event": event, **values}, ensure_ascii=False) + "\n")
+        self._stream.flush()
+
+
+class _Callbacks(BaseStateCallback):
+    """Tells each operation's begin, and each failure with what the instance said."""
+
+    def __init__(self, say: _Said) -> None:
+        self._say = say
+
+    def host_connect_error(self, state: State, host: Host, error: object) -> None:
+        del state
+        self._say("failed", host=host.name, operation="connect", lines=[str(error)])
+
+    def operation_host_start(self, state: State, host: Host, op_hash: str) -> None:
+        if op_hash in state.ops[host]:
+            self._say("started", host=host.name, operation=_name(state, host, op_hash))
+
+
+def _name(state: State, host: Host, op_hash: str) -> str:
+    known = operations.NAMES.get((host.name, op_hash))
+    return known if known is not None else ", ".join(sorted(state.get_op_meta(op_hash).names))
+
+
+def main() -> int:
+    """Run the job; 0 when all was done, 1 when something failed (which was said)."""
+    # our starter may be killed: then nobody reads what we say, and another run may begin
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    parent = os.getppid()
+    job = json.load(sys.stdin)
+    if os.getppid() != parent:
+        return 1
+    secrets = list(_secrets(job))
+    say = _Said(_Masked(sys.stdout, secrets))
+    masked = _Masked(sys.stderr, secrets)
+    sys.stdout = sys.stderr = masked  # type: ignore[assignment] - what pyinfra prints belongs in the log
+    logging.basicConfig(stream=masked, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("paramiko").setLevel(logging.WARNING)
+    logging.getLogger("pyinfra").info("deployment begins, dry run: %s", job["dry_run"])
+    started = time.monotonic()
+    state = _state(job)
+    state.print_output = True  # into the log
+    state.add_callback_handler(_Callbacks(say))
+    done = _deploy(state, job, say)
+    logging.getLogger("pyinfra").info("deployment ends after %.1f s", time.monotonic() - started)
+    return 0 if done else 1
+
+
+def _state(job: dict[str, Any]) -> State:
+    hosts = [
+        (
+            instance["name"],
+            {
+                "ssh_hostname": instance["address"],
+                "ssh_user": instance["user"],
+                "ssh_key": instance["key"],
+                "ssh_known_hosts_file": instance["known_hosts"],
+                "ssh_strict_host_key_checking": "yes",
+                "ssh_config_file": os.devnull,
+                "ssh_allow_agent": False,
+                "ssh_look_for_keys": False,
+                "ssh_forward_agent": False,
+            },
+        )
+        for instance in job["instances"]
+    ]
+    config = Config(SUDO=True, CONNECT_TIMEOUT=20)
+    return State(Inventory((hosts, {})), config)
+
+
+def _deploy(state: State, job: dict[str, Any], say: _Said) -> bool:
+    parts = {instance["name"]: instance for instance in job["instances"]}
+    context.ctx_state.set(state)
+    context.ctx_inventory.set(state.inventory)
+    context.ctx_config.set(state.config)
+    try:
+        state.set_stage(StateStage.Connect)
+        connect_all(state)
+        state.set_stage(StateStage.Prepare)
+        _prepare(state, parts)
+        changes = {host: state.get_meta_for_host(host).ops_change for host in state.active_hosts}
+        if not job["dry_run"] and any(changes.values()):
+            state.set_stage(StateStage.Execute)
+            run_ops(state, no_wait=True)
+    except PyinfraError as error:
+        logging.getLogger("pyinfra").exception("stopped")
+        if not state.failed_hosts:
+            say("failed", host="", operation="prepare", lines=[str(error)])
+    executed = state.current_stage is StateStage.Execute
+    complete = len(state.active_hosts) == len(parts)
+    for host in state.active_hosts:
+        complete &= _tell(state, host, say, executed=executed)
+    disconnect_all(state)
+    return complete
+
+
+def _prepare(state: State, parts: dict[str, Any]) -> None:
+    """Ask each host what differs, all hosts at once."""
+
+    def prepare(host: Host) -> None:
+        with context.ctx_host.use(host):
+            base.deploy(parts[host.name])
+
+    greenlets = [gevent.spawn(prepare, host) for host in state.active_hosts]
+    gevent.joinall(greenlets)
+    for greenlet in greenlets:
+        greenlet.get()
+
+
+def _tell(state: State, host: Host, say: _Said, *, executed: bool) -> bool:
+    """Say what was done to a host; False where an operation failed or wasn't reached."""
+    changed: dict[str, list[str]] = {}
+    for op_hash in host.op_hash_order:
+        meta = state.ops[host][op_hash].operation_meta
+        name = _name(state, host, op_hash)
+        details = operations.DETAILS.get((host.name, op_hash), [])
+        if not executed:
+            if meta.will_change:
+                changed[name] = details
+        elif not meta.is_complete() or not meta.did_succeed():
+            lines = [*details, *meta.stdout_lines, *meta.stderr_lines] if meta.is_complete() else []
+            say("failed", host=host.name, operation=name, lines=lines[-15:])
+            return False
+        elif meta.did_change():
+            changed[name] = details
+    say("done", host=host.name, operations=len(host.op_hash_order), changed=changed)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())
