@@ -14,7 +14,9 @@ and log beside it. The forwards are read again on SIGHUP::
 
     {"netns": "/run/netns/...", "ready_file": "...", "log": "...",
      "forwards": [{"listen": ["127.0.0.1", 8080], "connect": ["127.0.0.1", 80]}],
-     "package_proxy": {"listen": ["10.20.20.1", 3142], "upstream_socket": "..."}}
+     "package_proxy": {"listen": ["10.20.20.1", 3142], "upstream_socket": "...", "pid_file": "..."}}
+
+The package proxy recorded in ``pid_file`` is ended where the name space goes away.
 """
 
 from __future__ import annotations

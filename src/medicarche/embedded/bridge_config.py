@@ -35,6 +35,8 @@ class Config:
         forwards: from the host into the cloud.
         proxy_listen: where instances find the package proxy, inside; None where there is none.
         proxy_upstream: the unix socket of the package proxy, outside.
+        proxy_pid_file: of `medicarche.embedded.pidfile`: the proxy is ended where the name space goes away
+            without a word (the node died).
         ready_file: written when everything listens, removed at the end.
         log: the daemon's log.
     """
@@ -43,6 +45,7 @@ class Config:
     forwards: tuple[Forward, ...]
     proxy_listen: Address | None
     proxy_upstream: Path | None
+    proxy_pid_file: Path | None
     ready_file: Path | None
     log: Path
 
@@ -61,6 +64,7 @@ def load(path: Path) -> Config:
             forwards=parse_forwards(data.get("forwards", ())),
             proxy_listen=_address(proxy["listen"]) if proxy else None,
             proxy_upstream=Path(proxy["upstream_socket"]) if proxy else None,
+            proxy_pid_file=Path(proxy["pid_file"]) if proxy and proxy.get("pid_file") else None,
             ready_file=Path(data["ready_file"]) if data.get("ready_file") else None,
             log=Path(data.get("log") or path.with_name("bridge.log")),
         )

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from medicarche.embedded import bridge_config, namespace
+from medicarche.embedded import bridge_config, namespace, package_proxy, pidfile
 from medicarche.errors import CloudUnreachable, MachineError
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ class Bridge:
         while _identity(self._config.netns) == self._identity:  # noqa: ASYNC110 - nothing tells of its end
             await asyncio.sleep(WATCH_SECONDS)
         _log.info("the network name space is gone")
+        if self._config.proxy_pid_file is not None:
+            pidfile.terminate(self._config.proxy_pid_file)
         self._orders.put_nowait("stop")
 
     async def _reload(self) -> None:
@@ -148,7 +150,8 @@ class Bridge:
             return None
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._join((reader, writer), lambda: _connect_upstream(upstream))
+            client = writer.get_extra_info("peername")[0]
+            await self._join((reader, writer), lambda: _connect_upstream(upstream, client))
 
         sock = namespace.inside_socket(self._config.netns)
         try:
@@ -213,14 +216,20 @@ class Bridge:
         temporary.replace(self._state_path)
 
 
-async def _connect_upstream(path: Path) -> _Streams:
-    """Connect to the package proxy, which may still be starting."""
+async def _connect_upstream(path: Path, client: str) -> _Streams:
+    """Connect to the package proxy, which may still be starting.
+
+    On its unix socket apt-cacher-ng wants to be told first whom it serves, as its own ``in.acng`` does.
+    """
     async with asyncio.timeout(UPSTREAM_SECONDS):
         while True:
             try:
-                return await asyncio.open_unix_connection(path)
+                streams = await asyncio.open_unix_connection(sock=package_proxy.connect(path))
             except (FileNotFoundError, ConnectionRefusedError):
                 await asyncio.sleep(0.2)
+            else:
+                streams[1].write(f"GET / HTTP/1.1\r\nX-Original-Source: {client}\r\n\r\n".encode("ascii"))
+                return streams
 
 
 async def _splice(near: _Streams, far: _Streams) -> None:

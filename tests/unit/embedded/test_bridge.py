@@ -166,7 +166,8 @@ def test_the_package_proxy_is_reached_even_while_it_still_starts(folder: Path) -
     proxy = {"listen": ["127.0.0.1", port], "upstream_socket": str(upstream)}
     bridge.start(write_config(folder, [], package_proxy=proxy))
     threading.Timer(0.5, lambda: serve(echo_after_end, path=upstream)).start()
-    assert ask(port, b"ab") == b"ba"
+    introduction = b"GET / HTTP/1.1\r\nX-Original-Source: 127.0.0.1\r\n\r\n"
+    assert ask(port, b"ab")[::-1] == introduction + b"ab"
 
 
 def test_a_dead_end_closes_the_connection_and_leaks_nothing(folder: Path) -> None:
@@ -195,6 +196,20 @@ def test_ends_when_the_namespace_goes(folder: Path) -> None:
     wait_until(lambda: pidfile._started(pid) is None)
     assert not (folder / "ready").exists()
     assert bridge.state(folder) == {}
+
+
+def test_the_package_proxy_ends_with_the_namespace(folder: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as proxy:
+        pidfile.write(folder / "pid", proxy.pid)
+        config = {
+            "listen": ["127.0.0.1", free_port()],
+            "upstream_socket": str(folder / "s"),
+            "pid_file": str(folder / "pid"),
+        }
+        bridge.start(write_config(folder, [], package_proxy=config))
+        assert proxy.poll() is None
+        (folder / "netns").unlink()
+        assert proxy.wait(SECONDS) == -signal.SIGTERM
 
 
 def test_stop_ends_it_once_and_start_takes_over_what_runs(folder: Path) -> None:
