@@ -1,4 +1,4 @@
-"""What an application declares of itself; the deployment, the plan and the tests read the same declaration."""
+"""What an application declares of itself: read by the deployment, the plan and the tests."""
 
 from __future__ import annotations
 

@@ -72,7 +72,9 @@ def make_job(
         "dry_run": dry_run,
         "log": str(log),
         "instances": [
-            _instance(environment, i, ssh, credentials, authority, package_proxy) for i in instances
+            _instance(environment, i, ssh=ssh, credentials=credentials, authority=authority)
+            | {"package_proxy": package_proxy}
+            for i in instances
         ],
     }
 
@@ -80,10 +82,10 @@ def make_job(
 def _instance(
     environment: Environment,
     instance: Instance,
+    *,
     ssh: Ssh,
     credentials: Credentials,
     authority: Authority,
-    package_proxy: str | None,
 ) -> dict[str, Any]:
     addresses = [a for a in (instance.floating_address, instance.private_address) if a]
     if not addresses:
@@ -111,7 +113,6 @@ def _instance(
         "domain": environment.domain,
         "language": environment.locale.language,
         "timezone": environment.locale.timezone,
-        "package_proxy": package_proxy,
         "applications": [_application(a, credentials) for a in applications],
     }
 

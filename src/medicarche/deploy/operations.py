@@ -1,10 +1,10 @@
 """pyinfra operations of our own: what its stock ones do in several round trips, in one, and crash-safe.
 
 Why not `files.put` and `systemd.service`: (1) each costs two to four round trips per file or unit even when
-there is nothing to do; (2) `files.put` leaves a secret readable by everybody for a moment (in /tmp, and between
-copying and chmod); (3) a restart that hangs on "has this run changed the file" is lost where the run is killed
-in between. Here a file's content goes through standard input to a file that is private from its first byte,
-and a service is restarted when its configuration is younger than what it has loaded.
+there is nothing to do; (2) `files.put` leaves a secret readable by everybody for a moment (in /tmp, and
+between copying and chmod); (3) a restart that hangs on "has this run changed the file" is lost where the run
+is killed in between. Here a file's content goes through standard input to a file that is private from its
+first byte, and a service is restarted when its configuration is younger than what it has loaded.
 
 Imported in the deployment's own process only.
 """
@@ -17,11 +17,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pyinfra import host
-from pyinfra.api import FactBase, StringCommand, operation
+from pyinfra.api.command import StringCommand
+from pyinfra.api.facts import FactBase
+from pyinfra.api.operation import operation
+from pyinfra.context import host
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
 __all__ = ["DETAILS", "File", "PackageState", "Unit", "files", "packages", "run", "services"]
 
@@ -92,7 +94,7 @@ class FileStates(FactBase[dict[str, tuple[str, str, str]]]):
 
 
 @operation()
-def files(wanted: Sequence[File], absent: Sequence[str] = ()) -> Iterator[StringCommand]:
+def files(wanted: Sequence[File], absent: Sequence[str] = ()) -> Generator[StringCommand, None, None]:
     """Bring files to their content, mode and owner; remove those that must not be there."""
     found = host.get_fact(FileStates, paths=[*(f.path for f in wanted), *absent])
     yield from list(
@@ -174,8 +176,8 @@ _APT = (
 
 
 @operation()
-def packages(wanted: Sequence[str]) -> Iterator[StringCommand]:
-    """Install packages that aren't there; configuration files written before stay; finish what a kill left."""
+def packages(wanted: Sequence[str]) -> Generator[StringCommand, None, None]:
+    """Install packages that aren't there, keeping configuration files; finish what a kill left."""
     state = host.get_fact(Packages)
     if state.half_done:
         note("dpkg was interrupted")
@@ -268,7 +270,7 @@ class UnitStates(FactBase[tuple[dict[str, UnitState], dict[str, float]]]):
 
 
 @operation()
-def services(units: Sequence[Unit]) -> Iterator[StringCommand]:
+def services(units: Sequence[Unit]) -> Generator[StringCommand, None, None]:
     """Enable and start units in their order; load again what is younger than what they have loaded."""
     paths = [p for u in units for p in (*u.configuration, f"{_STAMPS}/{u.name}")]
     found, times = host.get_fact(UnitStates, units=[u.name for u in units], paths=paths)

@@ -5,33 +5,34 @@ pyinfra lives here and nowhere else: gevent patches the standard library of the 
 
 from __future__ import annotations
 
-from gevent import monkey
+from gevent import monkey  # type: ignore[import-untyped]  # it has no type hints
 
 monkey.patch_all()  # before anything else opens a socket or makes a lock
 
 import ctypes  # noqa: E402 - after the patching
-import json  # noqa: E402
-import logging  # noqa: E402
-import os  # noqa: E402
-import signal  # noqa: E402
-import sys  # noqa: E402
-import time  # noqa: E402
-from typing import TYPE_CHECKING, Any, TextIO  # noqa: E402
+import json  # noqa: E402 - after the patching
+import logging  # noqa: E402 - after the patching
+import os  # noqa: E402 - after the patching
+import signal  # noqa: E402 - after the patching
+import sys  # noqa: E402 - after the patching
+import time  # noqa: E402 - after the patching
+from typing import TYPE_CHECKING, Any, TextIO, cast  # noqa: E402 - after the patching
 
-import gevent  # noqa: E402
-from pyinfra import context  # noqa: E402
-from pyinfra.api import BaseStateCallback, Config, Inventory, State  # noqa: E402
-from pyinfra.api.connect import connect_all, disconnect_all  # noqa: E402
-from pyinfra.api.exceptions import PyinfraError  # noqa: E402
-from pyinfra.api.operations import run_ops  # noqa: E402
-from pyinfra.api.state import StateStage  # noqa: E402
+import gevent  # noqa: E402 - after the patching
+from pyinfra import context  # noqa: E402 - after the patching
+from pyinfra.api.config import Config  # noqa: E402 - after the patching
+from pyinfra.api.connect import connect_all, disconnect_all  # noqa: E402 - after the patching
+from pyinfra.api.exceptions import PyinfraError  # noqa: E402 - after the patching
+from pyinfra.api.inventory import Inventory  # noqa: E402 - after the patching
+from pyinfra.api.operations import run_ops  # noqa: E402 - after the patching
+from pyinfra.api.state import BaseStateCallback, State, StateStage  # noqa: E402 - after the patching
 
-from medicarche.deploy import base, operations  # noqa: E402
+from medicarche.deploy import base, operations  # noqa: E402 - after the patching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyinfra.api import Host
+    from pyinfra.api.host import Host
 
 _PR_SET_PDEATHSIG = 1
 _SECRET_SHORTEST = 8
@@ -80,11 +81,15 @@ class _Callbacks(BaseStateCallback):
     def __init__(self, say: _Said) -> None:
         self._say = say
 
-    def host_connect_error(self, state: State, host: Host, error: object) -> None:
+    def host_connect_error(  # type: ignore[override]  # theirs are static; handlers are objects
+        self, state: State, host: Host, error: object
+    ) -> None:
         del state
         self._say("failed", host=host.name, operation="connect", lines=[str(error)])
 
-    def operation_host_start(self, state: State, host: Host, op_hash: str) -> None:
+    def operation_host_start(  # type: ignore[override]  # as above
+        self, state: State, host: Host, op_hash: str
+    ) -> None:
         if op_hash in state.ops[host]:
             self._say("started", host=host.name, operation=_name(state, host, op_hash))
 
@@ -105,14 +110,15 @@ def main() -> int:
     secrets = list(_secrets(job))
     say = _Said(_Masked(sys.stdout, secrets))
     masked = _Masked(sys.stderr, secrets)
-    sys.stdout = sys.stderr = masked  # type: ignore[assignment] - what pyinfra prints belongs in the log
+    # what pyinfra prints belongs in the log
+    sys.stdout = sys.stderr = cast("TextIO", masked)
     logging.basicConfig(stream=masked, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("paramiko").setLevel(logging.WARNING)
     logging.getLogger("pyinfra").info("deployment begins, dry run: %s", job["dry_run"])
     started = time.monotonic()
     state = _state(job)
     state.print_output = True  # into the log
-    state.add_callback_handler(_Callbacks(say))
+    state.add_callback_handler(_Callbacks(say))  # type: ignore[no-untyped-call]
     done = _deploy(state, job, say)
     logging.getLogger("pyinfra").info("deployment ends after %.1f s", time.monotonic() - started)
     return 0 if done else 1
@@ -136,15 +142,16 @@ def _state(job: dict[str, Any]) -> State:
         )
         for instance in job["instances"]
     ]
-    config = Config(SUDO=True, CONNECT_TIMEOUT=20)
-    return State(Inventory((hosts, {})), config)
+    # pyinfra's constructors have no type hints
+    config = Config(SUDO=True, CONNECT_TIMEOUT=20)  # type: ignore[no-untyped-call]
+    return State(Inventory((hosts, {})), config)  # type: ignore[no-untyped-call]
 
 
 def _deploy(state: State, job: dict[str, Any], say: _Said) -> bool:
     parts = {instance["name"]: instance for instance in job["instances"]}
-    context.ctx_state.set(state)
-    context.ctx_inventory.set(state.inventory)
-    context.ctx_config.set(state.config)
+    context.ctx_state.set(state)  # type: ignore[no-untyped-call]
+    context.ctx_inventory.set(state.inventory)  # type: ignore[no-untyped-call]
+    context.ctx_config.set(state.config)  # type: ignore[no-untyped-call]
     try:
         state.set_stage(StateStage.Connect)
         connect_all(state)

@@ -9,14 +9,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyinfra import host
-from pyinfra.api import FactBase, StringCommand, operation
+from pyinfra.api.command import StringCommand
+from pyinfra.api.facts import FactBase
+from pyinfra.api.operation import operation
+from pyinfra.context import host
 
 from medicarche.deploy.operations import File, Unit, note, run
 from medicarche.deploy.templating import render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Generator, Iterable, Mapping
 
 __all__ = ["deploy", "files", "packages", "units"]
 
@@ -132,7 +134,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, CREATE TEMPORA
 
 
 @operation()
-def site(wanted: str) -> Iterator[StringCommand]:
+def site(wanted: str) -> Generator[StringCommand, None, None]:
     """Bring the site to what is wanted."""
     differences = host.get_fact(SiteDifferences, _stdin=wanted)
     if differences == []:
