@@ -1,0 +1,117 @@
+"""The passwords and keys of one embedded cloud: generated for it, kept in one file, shared with no other."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import uuid
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from cryptography.fernet import Fernet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Secrets", "load", "load_or_generate", "write_private"]
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """One password per account and purpose.
+
+    Attributes:
+        admin: of the cloud's all-powerful user ``admin``.
+        member: of the company's user; for logging into the dashboard.
+        application_credential_id: with its secret, what our own code acts with.
+        application_credential_secret: see there.
+        database: of the services' database account.
+        rabbitmq: of the services' account in RabbitMQ.
+        erlang_cookie: what RabbitMQ's own tools show.
+        glance: of the service's user in Keystone; likewise ``placement``, ``nova``, ``neutron``.
+        placement: see there.
+        nova: see there.
+        neutron: see there.
+        metadata: signs what Neutron's metadata agent tells Nova's metadata service.
+        horizon: signs the dashboard's sessions.
+        token_keys: Keystone's Fernet keys for tokens: the staged one, then the primary one.
+        credential_keys: Keystone's Fernet keys for stored credentials.
+    """
+
+    admin: str
+    member: str
+    application_credential_id: str
+    application_credential_secret: str
+    database: str
+    rabbitmq: str
+    erlang_cookie: str
+    glance: str
+    placement: str
+    nova: str
+    neutron: str
+    metadata: str
+    horizon: str
+    token_keys: tuple[str, str]
+    credential_keys: tuple[str, str]
+
+    @classmethod
+    def generate(cls) -> Secrets:
+        """Make new ones, of 256 bits each."""
+
+        def word() -> str:
+            return secrets.token_urlsafe(32)
+
+        def keys() -> tuple[str, str]:
+            return Fernet.generate_key().decode(), Fernet.generate_key().decode()
+
+        return cls(
+            admin=word(),
+            member=secrets.token_urlsafe(15),  # 120 bits: a person types it
+            application_credential_id=uuid.UUID(bytes=secrets.token_bytes(16)).hex,
+            application_credential_secret=word(),
+            database=word(),
+            rabbitmq=word(),
+            erlang_cookie=secrets.token_hex(24),
+            glance=word(),
+            placement=word(),
+            nova=word(),
+            neutron=word(),
+            metadata=word(),
+            horizon=word(),
+            token_keys=keys(),
+            credential_keys=keys(),
+        )
+
+
+def load_or_generate(path: Path) -> Secrets:
+    """Read a cloud's secrets, or generate and keep them."""
+    try:
+        return load(path)
+    except FileNotFoundError:
+        made = Secrets.generate()
+        write_private(path, json.dumps(asdict(made), indent=1))
+        return made
+
+
+def load(path: Path) -> Secrets:
+    """Read a cloud's secrets.
+
+    Raises:
+        FileNotFoundError: it has none yet.
+    """
+    data = json.loads(path.read_text(encoding="utf-8"))
+    data["token_keys"] = tuple(data["token_keys"])
+    data["credential_keys"] = tuple(data["credential_keys"])
+    return Secrets(**data)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, from its first byte on; all of it or nothing."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)

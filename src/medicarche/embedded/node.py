@@ -1,0 +1,222 @@
+"""The node: a systemd-nspawn container over the cached layers, in a network name space of its own.
+
+It is started so that its end leaves little behind: its file system is mounted in a mount name space that dies
+with it, its processes are in control groups of their own. What does stay (the network name space's file,
+empty control groups, loop devices) has names that follow from the cloud's, so that `Node.stop` finds it
+whoever was killed when.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from medicarche.embedded import cgroups, loops, pidfile
+from medicarche.errors import MachineError
+from medicarche.process import last_lines, run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["Node"]
+
+NETNS_FOLDER: Final = Path("/run/netns")
+# joins the control groups named before "--", then becomes the program named after it
+_JOIN: Final = 'while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs" || exit 71; shift; done; shift; exec "$@"'
+# mounts the layers, in a mount name space of its own, then becomes the node
+_MOUNT: Final = 'mount -t overlay -o "$1" medicarche "$2" || exit 72; shift 2; exec "$@"'
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Node:
+    """One cloud's node.
+
+    Args:
+        name: of its network name space, machine and control groups: ``medicarche-<cloud>``.
+        folder: where the cloud's data is.
+        run_folder: where it is written down what runs; on a machine's fresh start it is empty, or its content
+            is known to be from before.
+    """
+
+    def __init__(self, name: str, folder: Path, run_folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+        self.netns = NETNS_FOLDER / name
+        self.upper = folder / "data"
+        self.config = folder / "config"
+        self.run_folder = run_folder
+        self.console = folder / "console.log"
+
+    @property
+    def instances(self) -> Path:
+        """Where Nova keeps the instances' disks, seen from outside."""
+        return self.upper / "var/lib/nova/instances"
+
+    def start(self, layers: Sequence[Path], settings: Mapping[str, str] | None = None) -> None:
+        """Start the node over the given layers, topmost first; `stop` must have cleaned up before.
+
+        Raises:
+            MachineError: it ended at once; with the last lines of its console.
+        """
+        for folder in (self.upper, self.folder / "work", self.folder / "root", self.run_folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        groups = cgroups.plan(self.name)
+        groups.save(self._groups_file)
+        groups.create()
+        self._make_netns()
+        environment = {
+            "PATH": _PATH,
+            "LC_ALL": "C.UTF-8",
+            # only what belongs to the network name space may be set through /proc/sys
+            "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
+            "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1" if groups.unified else "0",
+            **(settings or {}),
+        }
+        self.console.unlink(missing_ok=True)
+        with self.console.open("wb") as console:
+            process = subprocess.Popen(
+                self._command(groups, layers),
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd="/",
+                start_new_session=True,
+            )
+        pidfile.write(self._pid_file, process.pid)
+        deadline = time.monotonic() + 30
+        while self.leader() is None:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise MachineError(
+                    f"the node's container didn't start:\n{last_lines(self.console)}",
+                    hint=f"the whole output: {self.console}",
+                )
+            time.sleep(0.05)
+
+    def leader(self) -> int | None:
+        """Return the number of the node's first process, or None where it doesn't run."""
+        groups = cgroups.Groups.load(self._groups_file)
+        if groups is None:
+            return None
+        for process in groups.processes():
+            with suppress(OSError, ValueError):
+                if self._is_leader(process):
+                    return process
+        return None
+
+    def command(self, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> list[str]:
+        """Return the command line that runs a program in the node, as root.
+
+        Raises:
+            MachineError: the node doesn't run.
+        """
+        leader = self.leader()
+        if leader is None:
+            raise MachineError("the embedded cloud isn't up", hint="start it: medicarche cloud up")
+        values = {"PATH": _PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", **(environment or {})}
+        return [
+            *("nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root"),
+            *("--", "env", "--chdir=/", "-i", *(f"{k}={v}" for k, v in values.items()), *arguments),
+        ]
+
+    def stop(self) -> None:
+        """End the node and all that belongs to it, instances included; its data stays.
+
+        Works from any state: running, killed, half started, after a reboot. Does nothing where nothing is left.
+
+        Raises:
+            MachineError: something can't be removed; it is named.
+        """
+        left: list[str] = []
+        groups = cgroups.Groups.load(self._groups_file)
+        disks = loops.of_instances(loops.attached(), self.instances)
+        if groups is not None:
+            leader = self.leader()
+            if leader is not None:
+                # the process name space dies with its first process, whatever the others do
+                with suppress(ProcessLookupError):
+                    os.kill(leader, signal.SIGKILL)
+            if not groups.kill():
+                left += [f"process {p}" for p in groups.processes()]
+        left += [f"loop device {loop.device}" for loop in loops.detach(disks)]
+        if groups is not None and not groups.remove():
+            left += [f"control group {folder}" for folder in groups.folders if folder.exists()]
+        self._remove_netns()
+        if left:
+            raise MachineError(
+                f"these of the cloud {self.name} can't be removed: {', '.join(left)}",
+                hint="try again: medicarche cloud down",
+            )
+        for path in (self._groups_file, self._pid_file):
+            path.unlink(missing_ok=True)
+
+    @property
+    def _groups_file(self) -> Path:
+        return self.run_folder / "cgroups.json"
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.run_folder / "node.pid"
+
+    def _command(self, groups: cgroups.Groups, layers: Sequence[Path]) -> list[str]:
+        root = self.folder / "root"
+        options = ",".join(
+            [
+                "lowerdir=" + ":".join(_escape(layer) for layer in (self.config, *layers)),
+                f"upperdir={_escape(self.upper)}",
+                f"workdir={_escape(self.folder / 'work')}",
+                # with these off, layers below may change while the file system isn't mounted: kernel's
+                # Documentation/filesystems/overlayfs.rst, "Changes to underlying filesystems"
+                "index=off,metacopy=off,redirect_dir=off,xino=off",
+            ]
+        )
+        return [
+            *("sh", "-c", _JOIN, "sh", *(str(f) for f in groups.folders), "--"),
+            *("nsenter", f"--net={self.netns}", "--"),
+            *("unshare", "--mount", "--propagation=slave", "--"),
+            *("sh", "-c", _MOUNT, "sh", options, str(root)),
+            *("systemd-nspawn", "--quiet", f"--directory={root}", "--boot", f"--machine={self.name}"),
+            *("--hostname=node", "--register=no", "--keep-unit", "--capability=all", "--private-users=no"),
+            # the clock and the kernel's modules are the host's
+            "--drop-capability=CAP_SYS_TIME,CAP_SYS_MODULE",
+            *("--system-call-filter=@keyring bpf", "--resolv-conf=off", "--timezone=off", "--link-journal=no"),
+            "--console=read-only",
+        ]
+
+    def _is_leader(self, process: int) -> bool:
+        """Whether a process is the first one of the node's process name space (not of an instance's)."""
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith("NSpid:"):
+                numbers = [int(n) for n in line.split()[1:]]
+                own = len(Path("/proc/self/status").read_text().partition("NSpid:")[2].splitlines()[0].split())
+                return len(numbers) == own + 1 and numbers[-1] == 1
+        return False
+
+    def _make_netns(self) -> None:
+        NETNS_FOLDER.mkdir(mode=0o755, exist_ok=True)
+        self.netns.touch(mode=0o444)
+        run(["unshare", f"--net={self.netns}", "--", "ip", "link", "set", "lo", "up"])
+
+    def _remove_netns(self) -> None:
+        if not self.netns.exists():
+            return
+        # as often as it is mounted: a killed start may have been repeated
+        while any(line.split()[4] == str(self.netns) for line in _mounts()):
+            run(["umount", "--lazy", self.netns])
+        self.netns.unlink(missing_ok=True)
+        with suppress(OSError):
+            NETNS_FOLDER.rmdir()  # where it is empty, and nobody else's mount
+
+
+def _mounts() -> list[str]:
+    return Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+
+
+def _escape(path: Path) -> str:
+    r"""Escape what separates layers and options in overlayfs's options."""
+    return str(path).replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")

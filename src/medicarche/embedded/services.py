@@ -1,0 +1,113 @@
+"""The node's OpenStack services: how each is started, where it listens, where it logs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["SERVICES", "Service", "service_named"]
+
+_NOVA: Final = "--config-file=/etc/nova/nova.conf"
+_NEUTRON: Final = "--config-file=/etc/neutron/neutron.conf"
+_ML2: Final = "--config-file=/etc/neutron/plugins/ml2/ml2_conf.ini"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One systemd unit of the node.
+
+    Attributes:
+        name: the unit's, without its suffix.
+        project: the OpenStack project: the folder of its log, its configuration, and its user.
+        arguments: of the program ``/usr/bin/<name>``; unused for uwsgi applications.
+        port: where it listens on 127.0.0.1; None where it doesn't.
+        wsgi_file: what uwsgi serves, or None for a program of its own.
+        processes: how many processes uwsgi runs.
+        threads: how many threads in each.
+        extra: further lines of uwsgi's configuration.
+        after_identity: it asks Keystone for a token as soon as it starts.
+        waits_for_rpc: it calls Neutron's RPC server as soon as it starts.
+        nice: of its processes: what nobody waits for starts behind the others.
+    """
+
+    name: str
+    project: str
+    arguments: tuple[str, ...] = ()
+    port: int | None = None
+    wsgi_file: str | None = None
+    processes: int = 1
+    threads: int = 8
+    extra: tuple[str, ...] = ()
+    after_identity: bool = False
+    waits_for_rpc: bool = False
+    nice: int = 0
+
+    @property
+    def log(self) -> str:
+        """Its log file in the node."""
+        return f"/var/log/{self.project}/{self.name}.log"
+
+    @property
+    def folder(self) -> str:
+        """Its working directory."""
+        return f"/var/lib/{self.project}"
+
+    @property
+    def command(self) -> str:
+        """The command line of its unit."""
+        if self.wsgi_file:
+            return f"/usr/bin/uwsgi_python3 --ini /etc/medicarche/uwsgi/{self.name}.ini"
+        return " ".join((f"/usr/bin/{self.name}", *self.arguments, f"--log-file={self.log}"))
+
+
+def _agent(name: str, *configs: str) -> Service:
+    arguments = (_NEUTRON, *(f"--config-file=/etc/neutron/{c}" for c in configs))
+    return Service(name, "neutron", arguments, waits_for_rpc=True)
+
+
+SERVICES: Final = (
+    Service("keystone", "keystone", port=5000, wsgi_file="/usr/bin/keystone-wsgi-public"),
+    Service("glance-api", "glance", ("--config-file=/etc/glance/glance-api.conf",), port=9292),
+    Service("placement-api", "placement", port=8778, wsgi_file="/usr/bin/placement-api"),
+    # Nova's are patched by eventlet: with more than one thread they deadlock now and then
+    # ("greenlet.error: cannot switch to a different thread")
+    Service("nova-api", "nova", port=8774, wsgi_file="/usr/bin/nova-api-wsgi", processes=2, threads=1),
+    Service(
+        "nova-api-metadata", "nova", port=8775, wsgi_file="/usr/bin/nova-metadata-wsgi", processes=2, threads=1
+    ),
+    Service("nova-conductor", "nova", (_NOVA,)),
+    Service("nova-scheduler", "nova", (_NOVA,)),
+    Service("nova-compute", "nova", (_NOVA,), after_identity=True),
+    Service(
+        "neutron-api",
+        "neutron",
+        port=9696,
+        wsgi_file="/usr/bin/neutron-api",
+        extra=(f"pyargv = {_NEUTRON} {_ML2}", "add-header = Connection: close"),
+    ),
+    Service("neutron-rpc-server", "neutron", (_NEUTRON, _ML2)),
+    _agent("neutron-linuxbridge-agent", "plugins/ml2/ml2_conf.ini", "plugins/ml2/linuxbridge_agent.ini"),
+    _agent("neutron-l3-agent", "l3_agent.ini"),
+    _agent("neutron-dhcp-agent", "dhcp_agent.ini"),
+    _agent("neutron-metadata-agent", "metadata_agent.ini"),
+    Service(
+        "horizon",
+        "horizon",
+        port=80,
+        wsgi_file="/usr/share/openstack-dashboard/wsgi.py",
+        extra=("static-map = /static=/var/lib/openstack-dashboard/static",),
+        nice=5,
+    ),
+)
+
+
+def service_named(name: str) -> Service:
+    """Return the service of that name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    for service in SERVICES:
+        if service.name == name:
+            return service
+    raise KeyError(name)
