@@ -10,9 +10,9 @@ embedded cloud's network name space.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
@@ -94,7 +94,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     from medicarche.spec import load_environment  # noqa: PLC0415 - likewise
 
     try:
-        environment = load_environment(_options(metafunc.config).environment_file)
+        environment = load_environment(_environment_file(metafunc.config))
     except MedicarcheError as error:
         raise pytest.Collector.CollectError(error.message) from error
     if "instance_name" in wanted:
@@ -106,17 +106,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 # --- fixtures ----------------------------------------------------------------------------------------------
 
 
+def _environment_file(config: pytest.Config) -> Path:
+    given = config.getoption("--environment") or os.environ.get("MEDICARCHE_ENVIRONMENT")
+    # the default belongs to the project, wherever pytest was started
+    return Path(given) if given else config.rootpath / "environments" / "medicarche.yaml"
+
+
 def _options(config: pytest.Config) -> Options:
     from medicarche.target import Options as Wanted  # noqa: PLC0415 - brings openstacksdk along
 
-    options = Wanted(
+    return Wanted(
+        environment_file=_environment_file(config),
         cloud=config.getoption("--cloud"),
-        admin_cloud=config.getoption("--admin-cloud"),
+        admin_cloud=config.getoption("--admin-cloud") or os.environ.get("MEDICARCHE_ADMIN_CLOUD"),
         embedded_name=config.getoption("--embedded-name"),
     )
-    file = config.getoption("--environment")
-    # a relative default is relative to the project, not to where pytest was started
-    return replace(options, environment_file=file or config.rootpath / options.environment_file)
 
 
 @pytest.fixture(scope="session")

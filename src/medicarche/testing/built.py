@@ -83,5 +83,5 @@ def build_once(selection: Selection, folder: Path, reporter: Reporter) -> Built:
 
 def _provision(selection: Selection, reporter: Reporter) -> Work:
     done = provisioning.provision(selection, reporter)
-    deployed = sum(done.deployment.changes.values()) if done.deployment is not None else 0
+    deployed = done.deployment.changes if done.deployment is not None else 0
     return Work(done.plan.counts(), deployed, dict(done.seconds))

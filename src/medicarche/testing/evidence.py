@@ -68,7 +68,7 @@ def _run(built: Built, instance: InstanceState, command: str) -> str:
 
 
 def _rules(built: Built) -> str:
-    network = built.connections.member.network
+    network = built.connections.member.sdk.network
     try:
         names = {group.id: group.name for group in network.security_groups()}
         lines = [

@@ -1,0 +1,100 @@
+"""What a load test loads: the applications of the built environment, as ``medicarche status`` tells them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medicarche import process
+from medicarche.embedded import namespace
+from medicarche.errors import MedicarcheError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["LoadTarget", "read_status", "targets"]
+
+#: of the JSON form that is read here (docs/status.md)
+VERSION = 1
+#: seconds for ``medicarche status``
+_PATIENCE = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTarget:
+    """An application to load.
+
+    Attributes:
+        name: as in the environment file.
+        kind: the module that deployed it; a scenario is written for one kind.
+        url: without the last slash.
+        authority: the file of the certificate authority that its certificate is verified with.
+        network: the network name space that its address exists in, or None for a configured cloud.
+    """
+
+    name: str
+    kind: str
+    url: str
+    authority: Path
+    network: Path | None
+
+    def enter(self) -> None:
+        """Enter the network name space of the target. Call it before the first socket is made."""
+        if self.network is not None:
+            namespace.enter(self.network)
+
+
+def targets(status: Mapping[str, Any]) -> tuple[LoadTarget, ...]:
+    """Return the applications of a status that answer.
+
+    Raises:
+        MedicarcheError: the status is of another version, the cloud is down, or an application that is
+            deployed doesn't answer: a load test of that would measure nothing.
+    """
+    if status.get("version") != VERSION:
+        raise MedicarcheError(f"a status of version {status.get('version')!r}; this reads version {VERSION}")
+    if status["cloud"]["state"] != "up":
+        raise MedicarcheError(f"the cloud {status['cloud']['name']} is down", hint="medicarche provision")
+    silent = [a["name"] for a in status["applications"] if a["state"] == "not answering"]
+    if silent:
+        raise MedicarcheError(f"not answering: {', '.join(silent)}", hint="medicarche provision")
+    network = status["cloud"]["namespace"]
+    return tuple(
+        LoadTarget(
+            a["name"],
+            a["kind"],
+            a["url"].rstrip("/"),
+            Path(a["authority"]),
+            Path(network) if network else None,
+        )
+        for a in status["applications"]
+        if a["state"] == "answering"
+    )
+
+
+def read_status() -> dict[str, Any]:
+    """Return the status: of the file that ``MEDICARCHE_STATUS`` names, else of ``medicarche status --json``.
+
+    The environment and the cloud are those of ``MEDICARCHE_ENVIRONMENT``, ``OS_CLOUD`` and
+    ``MEDICARCHE_EMBEDDED_NAME``, as for all commands.
+
+    Raises:
+        MedicarcheError: the command fails, or the answer isn't JSON.
+    """
+    file = os.environ.get("MEDICARCHE_STATUS")
+    if file:
+        text = Path(file).read_text(encoding="utf-8")
+    else:
+        program = Path(sys.executable).with_name("medicarche")
+        text = process.run([program, "status", "--json"], timeout=_PATIENCE)
+    try:
+        status = json.loads(text)
+    except ValueError as error:
+        raise MedicarcheError(f"the status isn't JSON: {error}") from error
+    if not isinstance(status, dict):
+        raise MedicarcheError("the status isn't a JSON object")
+    return status
