@@ -109,6 +109,12 @@ class Connections:
     clock: Clock = field(default_factory=Clock)
     traffic: Traffic = field(default_factory=Traffic)
 
+    def close(self) -> None:
+        """Close the connections that are kept alive; they open again when used."""
+        for connection in (self.member, self.admin):
+            if connection is not None:
+                connection.sdk.session.session.close()
+
 
 def connect(target: Target, *, clock: Clock | None = None) -> Connections:
     """Connect, authenticate and find the services.

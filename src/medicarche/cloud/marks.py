@@ -44,5 +44,9 @@ def logical_name(address: str, kind: Kind) -> str | None:
 
 
 def key_pair_name(environment: str, name: str) -> str:
-    """Return a key pair's name in the cloud: it has no other place for a mark."""
-    return f"medicarche-{environment}-{name}"
+    """Return a key pair's name in the cloud: it has no other place for a mark.
+
+    An environment's name has dashes but no underscore: with dashes only, ``a``'s key pair ``b-c`` would be
+    ``a-b``'s ``c``.
+    """
+    return f"medicarche_{environment}_{name}"

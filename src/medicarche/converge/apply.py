@@ -251,9 +251,8 @@ class _Run:
     def _check_plan(self, work: Work) -> None:
         """Make sure, before anything is done, that the plan can be run."""
         if self._plan.conflicts:
-            raise ConvergenceError(
-                "this is in the way:\n" + "\n".join(f"  {c}" for c in self._plan.conflicts)
-            )
+            told = "\n".join(f"  {conflict}" for conflict in self._plan.conflicts)
+            raise ConvergenceError(f"this is in the way:\n{told}")
         check_rights(work, self._plan)
         missing = [
             action.wanted.name

@@ -1,0 +1,106 @@
+"""The whole cloud: four services behind one port."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from fake_openstack.faults import Fault, Faults
+from fake_openstack.glance import Glance
+from fake_openstack.keystone import Keystone
+from fake_openstack.neutron import Neutron
+from fake_openstack.nova import Nova
+from fake_openstack.wire import HttpServer, Router
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["FakeOpenStack"]
+
+
+class FakeOpenStack:
+    """A cloud on a free port of 127.0.0.1; a context manager."""
+
+    def __init__(self) -> None:
+        router = Router()
+        self.faults = Faults()
+        self.keystone = Keystone(router, lambda: self.url)
+        self.neutron = Neutron(router)
+        self.glance = Glance(router)
+        self.nova = Nova(router, self.neutron, self.glance)
+        self._server = HttpServer(router, self.faults, self.keystone.caller)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_details: object) -> None:
+        self._server.close()
+
+    @property
+    def url(self) -> str:
+        """The base URL of all services."""
+        return self._server.url
+
+    def order(self, fault: Fault) -> None:
+        """Let a fault strike the next calls that match."""
+        self.faults.order(fault)
+
+    def clear(self) -> None:
+        """Empty the cloud; users and tokens stay."""
+        neutron, nova = self.neutron, self.nova
+        for store in (
+            neutron.networks, neutron.subnets, neutron.routers, neutron.ports, neutron.security_groups,
+            neutron.security_group_rules, neutron.floatingips, nova.flavors, nova.key_pairs, nova.servers,
+            self.glance.images,
+        ):  # fmt: skip
+            store.clear()
+        nova.access.clear()
+        nova.faults.clear()
+        self.faults.revive()
+        self.faults.calls.clear()
+
+    def census(self) -> dict[str, int]:
+        """Count what there is, kind by kind, but for the ports and rules that Neutron makes by itself."""
+        neutron, nova = self.neutron, self.nova
+        counts = {
+            "flavors": len(nova.flavors),
+            "key_pairs": len(nova.key_pairs),
+            "servers": len(nova.servers),
+            "images": len(self.glance.images),
+            "networks": len(neutron.networks),
+            "subnets": len(neutron.subnets),
+            "routers": len(neutron.routers),
+            "interfaces": sum(
+                p["device_owner"] == "network:router_interface" for p in neutron.ports.values()
+            ),
+            "ports": sum(not p["device_owner"].startswith("network:") for p in neutron.ports.values()),
+            "security_groups": len(neutron.security_groups),
+            "security_group_rules": len(neutron.security_group_rules),
+            "floatingips": len(neutron.floatingips),
+        }
+        return {kind: count for kind, count in counts.items() if count}
+
+    def write_clouds_yaml(self, path: Path, *, password: str = "secret", region: str = "RegionOne") -> Path:  # noqa: S107 - the fake's own
+        """Write a clouds.yaml with the entries ``demo``, ``demo-credential`` and ``admin``."""
+        lines = ["clouds:"]
+        for name in ("demo", "admin"):
+            lines += [
+                f"  {name}:",
+                f"    region_name: {region}",
+                "    auth:",
+                f"      auth_url: {self.url}/identity/v3",
+                f"      username: {name}",
+                f"      password: {password}",
+                f"      project_name: project-{name}",
+                "      user_domain_name: Default",
+                "      project_domain_name: Default",
+            ]
+        lines += [
+            "  demo-credential:",
+            "    auth_type: v3applicationcredential",
+            "    auth:",
+            f"      auth_url: {self.url}/identity/v3",
+            "      application_credential_id: credential-demo",
+            "      application_credential_secret: credential-secret",
+        ]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
