@@ -297,7 +297,10 @@ class _Planner:
         return found
 
     def _detach(self, address: str, kept: Observed, detached: list[str]) -> None:
-        emptied: dict[str, Any] = {}
+        emptied: dict[str, Any] = {
+            field: self._links.translate(kept, getattr(kept.resource, field))
+            for field in kept.resource.references
+        }
         changes = []
         for field in detached:
             old = getattr(kept.resource, field)

@@ -257,6 +257,10 @@ def json_schema() -> dict[str, Any]:
     for definition in (schema, *schema["$defs"].values()):
         # shown by editors as the hover text: the model's name says nothing to a person
         definition["title"] = definition["title"].removesuffix("Model")
+        for values in definition["properties"].values():
+            if "patternProperties" in values:
+                # a name of another form than the pattern's is wrong, not free
+                values["additionalProperties"] = False
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
