@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -87,6 +88,11 @@ def deploy(
     mine = [i for i in instances if any(i.name == known.name for known in environment.instances)]
     if not mine:
         return DeployResult({}, dry_run)
+    if importlib.util.find_spec("pyinfra") is None:
+        raise DeploymentError(
+            "pyinfra isn't installed: it deploys the applications",
+            hint='pip install "medicarche[deploy]"',
+        )
     log = make_private_folder(folder) / "deploy.log"
     proxy = f"http://{package_proxy[0]}:{package_proxy[1]}" if package_proxy else None
     by_user: dict[str, list[Instance]] = {}
@@ -113,18 +119,19 @@ def deploy(
 def _run(job: dict[str, Any], log: Path, stage: Stage) -> DeployResult:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     arguments = [sys.executable, "-m", "medicarche.deploy.runner"]
-    with os.fdopen(descriptor, "ab") as errors:
-        child = subprocess.Popen(
+    with (
+        os.fdopen(descriptor, "ab") as errors,
+        subprocess.Popen(
             arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8"
-        )
+        ) as child,
+    ):
         try:
             _hand_over(child.stdin, job)
             results, failures = _listen(_events(child.stdout), stage)
             code = child.wait()
-        finally:
-            if child.poll() is None:
-                child.terminate()
-                child.wait()
+        except BaseException:
+            child.terminate()
+            raise
     if failures:
         raise DeploymentError(
             "\n".join(failures) + f"\nThe whole log: {log}",
@@ -150,9 +157,11 @@ def _hand_over(stream: IO[str] | None, job: dict[str, Any]) -> None:
 
 def _events(stream: IO[str] | None) -> Iterator[dict[str, Any]]:
     for line in stream or ():
-        event = json.loads(line)
-        if isinstance(event, dict):
-            yield event
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = {"event": "failed", "operation": "an answer that isn't JSON", "lines": [line.rstrip()]}
+        yield event
 
 
 def _listen(events: Iterable[dict[str, Any]], stage: Stage) -> tuple[dict[str, InstanceResult], list[str]]:

@@ -1,0 +1,172 @@
+"""Our pyinfra operations: what was found + what is wanted -> commands."""
+
+from __future__ import annotations
+
+import hashlib
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("pyinfra")
+
+from pyinfra.context import ctx_host
+
+from medicarche.deploy import operations
+from medicarche.deploy.applications.wordpress.operations import SiteDifferences
+from medicarche.deploy.operations import File, FileStates, Packages, PackageState, Unit, UnitState, UnitStates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CONTENT = "été\n"
+SUM = hashlib.sha256(CONTENT.encode()).hexdigest()
+RIGHT = ("644", "root:root", SUM)
+
+
+@pytest.fixture(autouse=True)
+def details() -> Iterator[list[str]]:
+    operations.DETAILS.clear()
+    host = SimpleNamespace(name="website", current_op_hash="hash")
+    with ctx_host.use(host):
+        yield operations.DETAILS["website", "hash"]
+
+
+@pytest.mark.parametrize(
+    ("found", "said", "commands"),
+    [
+        ({"/etc/a": RIGHT}, [], []),
+        ({}, ["/etc/a: is missing"], ["cat >"]),
+        ({"/etc/a": ("644", "root:root", "0" * 64)}, ["/etc/a: differs"], ["cat >"]),
+        (
+            {"/etc/a": ("666", "root:root", SUM)},
+            ["/etc/a: 666 root:root becomes 644 root:root"],
+            ["chown root:root /etc/a && chmod 644 /etc/a"],
+        ),
+        ({"/etc/a": RIGHT, "/etc/b": RIGHT}, ["/etc/b: must not be there"], ["rm -f /etc/b"]),
+    ],
+)
+def test_files(
+    found: dict[str, tuple[str, str, str]], said: list[str], commands: list[str], details: list[str]
+) -> None:
+    made = list(operations._file_commands(found, [File("/etc/a", CONTENT)], ["/etc/b"]))
+    assert details == said
+    assert len(made) == len(commands)
+    for command, part in zip(made, commands, strict=True):
+        assert part in command.get_raw_value()
+
+
+def test_a_files_content_is_never_on_a_command_line(details: list[str]) -> None:
+    secret = File("/etc/key", "secret-content\n", mode="640")
+    (command,) = operations._file_commands({}, [secret], [])
+    assert "secret-content" not in command.get_raw_value()
+    assert command.connector_arguments["_stdin"] == "secret-content\n"
+    raw = command.get_raw_value()
+    assert raw.index("umask 077") < raw.index("cat >") < raw.index("chmod 640") < raw.index("mv -T")
+    assert "secret-content" not in "".join(details)
+
+
+def test_files_end_with_a_newline() -> None:
+    with pytest.raises(ValueError, match="no newline"):
+        File("/etc/a", "a")
+
+
+def test_file_states_are_read() -> None:
+    output = ["644 root:root /etc/a b", "640 root:www-data /etc/c", f"{SUM}  /etc/a b", f"{'0' * 64}  /etc/c"]
+    assert FileStates().process(output) == {
+        "/etc/a b": ("644", "root:root", SUM),
+        "/etc/c": ("640", "root:www-data", "0" * 64),
+    }
+
+
+def test_package_states_are_read() -> None:
+    output = [
+        "ii |nginx",
+        "hi |php:amd64",
+        "rc |gone",
+        "iU |half",
+        "==",
+        "The following packages...",
+        "==",
+        "12",
+    ]
+    assert Packages().process(output) == PackageState(
+        frozenset({"nginx", "php"}), half_done=True, lists_age=12.0
+    )
+    assert Packages().process(["ii |a", "==", "=="]) == PackageState(
+        frozenset({"a"}), half_done=False, lists_age=None
+    )
+
+
+def test_unit_states_are_read() -> None:
+    output = [
+        "Id=a.service",
+        "ActiveState=active",
+        "UnitFileState=enabled",
+        "NeedDaemonReload=no",
+        "ActiveEnterTimestamp=@100",
+        "",
+        "Id=b.service",
+        "ActiveState=inactive",
+        "UnitFileState=disabled",
+        "NeedDaemonReload=yes",
+        "ActiveEnterTimestamp=",
+        "==",
+        "99.500000000 /etc/a",
+    ]
+    states, times = UnitStates().process(output)
+    assert states == {
+        "a.service": UnitState(enabled=True, active=True, stale=False, started=100.0),
+        "b.service": UnitState(enabled=False, active=False, stale=True, started=0.0),
+    }
+    assert times == {"/etc/a": 99.5}
+
+
+RUNNING = UnitState(enabled=True, active=True, stale=False, started=100.0)
+STAMP = "/run/medicarche/a.service"
+
+
+@pytest.mark.parametrize(
+    ("state", "times", "said"),
+    [
+        (RUNNING, {"/etc/a": 99.0}, []),
+        (RUNNING, {"/etc/a": 101.0}, ["a.service: reload (/etc/a changed)"]),
+        # loaded again since; and changed once more after that
+        (RUNNING, {"/etc/a": 101.0, STAMP: 102.0}, []),
+        (RUNNING, {"/etc/a": 103.0, STAMP: 102.0}, ["a.service: reload (/etc/a changed)"]),
+        # the stamp of before a restart by hand doesn't count
+        (
+            UnitState(enabled=True, active=True, stale=False, started=110.0),
+            {"/etc/a": 105.0, STAMP: 102.0},
+            [],
+        ),
+        (
+            UnitState(enabled=False, active=False, stale=False, started=0.0),
+            {},
+            ["a.service: enabled", "a.service: start (wasn't running)"],
+        ),
+        (
+            UnitState(enabled=True, active=True, stale=True, started=100.0),
+            {"/etc/a": 99.0},
+            ["systemd reads its units again"],
+        ),
+    ],
+)
+def test_services(state: UnitState, times: dict[str, float], said: list[str], details: list[str]) -> None:
+    unit = Unit("a.service", ("/etc/a",), "reload", check="a --test")
+    made = list(operations._unit_commands({"a.service": state}, times, [unit]))
+    assert details == said
+    assert len(made) == len(said)
+
+
+def test_a_configuration_is_checked_before_it_is_loaded_and_stamped_before(details: list[str]) -> None:
+    unit = Unit("a.service", ("/etc/a",), "reload", check="a --test")
+    (command,) = operations._unit_commands({"a.service": RUNNING}, {"/etc/a": 101.0}, [unit])
+    raw = command.get_raw_value()
+    assert raw.index("a --test") < raw.index("touch") < raw.index("systemctl reload") < raw.index("mv ")
+    assert details
+
+
+def test_the_sites_answer_is_read_past_what_php_prints() -> None:
+    assert SiteDifferences().process(["Deprecated: x", '["option blogname"]']) == ["option blogname"]
+    assert SiteDifferences().process(["null"]) is None
