@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from medicarche import converge, image, ssh
+from medicarche import converge, forwards, image, ssh
 from medicarche.cloud import check, connect, observe
 from medicarche.errors import CloudUnsuitable, MedicarcheError
 from medicarche.plan import derive, make_plan, plan_destroy
@@ -139,8 +139,7 @@ def provision(
     seconds: dict[str, float] = {}
     with hold(selection.folder, "this environment"), _ImageBuilder(selection, reporter) as builder:
         if selection.embedded is not None:
-            selection.embedded.preflight(reporter)
-            if not selection.embedded.exists():
+            if not selection.embedded.clouds_yaml.exists():
                 builder.begin()  # a new cloud has no image: build it while the cloud starts
             with _timed(seconds, "cloud"):
                 selection.embedded.up(reporter)
@@ -163,7 +162,7 @@ def provision(
                 )
             instances = converge.instances(planned.connections, selection.environment.name)
         if selection.embedded is not None:
-            selection.embedded.forward(forwards(selection, instances))
+            selection.embedded.forward(forwards.wanted(selection.environment, instances))
         deployment = None
         if deploy:
             with _timed(seconds, "instances ready"):
@@ -231,17 +230,6 @@ def wait_for_instances(
             timeout=READY_TIMEOUT,
             reporter=reporter,
         )
-
-
-def forwards(selection: Selection, instances: tuple[InstanceState, ...]) -> dict[str, tuple[int, str, int]]:
-    """Return, by application, the host's loopback port and the address and port that it leads to."""
-    addresses = {i.name: i.floating_address for i in instances}
-    found: dict[str, tuple[int, str, int]] = {}
-    for application in selection.environment.applications:
-        address = addresses.get(application.instance)
-        if address:
-            found[application.name] = (application.port, address, application.port)
-    return found
 
 
 class _ImageBuilder:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import requests
 
-from medicarche import converge, pki, provisioning
+from medicarche import converge, forwards, provisioning
 from medicarche.cloud import connect
+from medicarche.deploy import authority
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from medicarche.converge import InstanceState
@@ -94,21 +95,21 @@ def status(selection: Selection) -> Status:
     environment = selection.environment
     embedded = selection.embedded
     up = embedded is None or embedded.netns.exists()
-    forwards = embedded.forwards() if embedded is not None and up else {}
+    local = forwards.local(embedded) if embedded is not None and up else {}
     cloud = CloudStatus(
         name=selection.target.name,
         kind="embedded" if embedded is not None else "configured",
         state="up" if up else "down",
         namespace=str(embedded.netns) if embedded is not None else None,
-        dashboard=_local("http", forwards.get("dashboard")),
+        dashboard=_url("http", local.get(forwards.DASHBOARD)),
     )
     if not up:
-        nothing = tuple(_application(a, None, None, selection) for a in environment.applications)
+        nothing = tuple(_application(a, None, {}, selection) for a in environment.applications)
         return Status(environment.name, cloud, (), nothing, None, {})
     selection.enter()
     planned = provisioning.plan(selection)
     instances = converge.instances(planned.connections, environment.name)
-    addresses = {i.name: i.floating_address or i.private_address for i in instances}
+    endpoints = forwards.endpoints(environment, instances)
     return Status(
         environment=environment.name,
         cloud=cloud,
@@ -116,8 +117,7 @@ def status(selection: Selection) -> Status:
             InstanceStatus(i.name, i.id, i.status, i.private_address, i.floating_address) for i in instances
         ),
         applications=tuple(
-            _application(a, addresses.get(a.instance), forwards.get(a.name), selection)
-            for a in environment.applications
+            _application(a, endpoints.get(a.name), local, selection) for a in environment.applications
         ),
         drift=not planned.plan.empty,
         changes=planned.plan.counts(),
@@ -129,29 +129,29 @@ def instances_of(selection: Selection) -> Sequence[InstanceState]:
     return converge.instances(connect(selection.target), selection.environment.name)
 
 
-def _local(scheme: str, forward: tuple[str, int] | None) -> str | None:
-    return f"{scheme}://{forward[0]}:{forward[1]}/" if forward else None
+def _url(scheme: str, endpoint: tuple[str, int] | None) -> str | None:
+    return f"{scheme}://{endpoint[0]}:{endpoint[1]}/" if endpoint else None
 
 
 def _application(
     application: Application,
-    address: str | None,
-    forward: tuple[str, int] | None,
+    endpoint: tuple[str, int] | None,
+    local: Mapping[tuple[str, int], tuple[str, int]],
     selection: Selection,
 ) -> ApplicationStatus:
-    authority = pki.Authority(selection.folder).ca_certificate
-    url = f"https://{address}:{application.port}/" if address else None
+    certificate = authority(selection.environment, selection.folder).ca_certificate
+    url = _url("https", endpoint)
     state: Literal["answering", "not answering", "not deployed"] = "not deployed"
-    if url is not None and authority.exists():
-        state = "answering" if _answers(url, authority) else "not answering"
+    if url is not None and certificate.exists():
+        state = "answering" if _answers(url, certificate) else "not answering"
     return ApplicationStatus(
-        application.name,
-        application.kind,
-        application.instance,
-        url,
-        _local("https", forward),
-        str(authority),
-        state,
+        name=application.name,
+        kind=application.kind,
+        instance=application.instance,
+        url=url,
+        local_url=_url("https", local.get(endpoint)) if endpoint else None,
+        authority=str(certificate),
+        state=state,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from medicarche.cloud import Target
 from medicarche.embedded import EmbeddedCloud, namespace
-from medicarche.errors import CloudUnreachable, MedicarheError
+from medicarche.errors import CloudUnreachable, MedicarcheError
 from medicarche.paths import Paths
 from medicarche.spec import load_environment
 from medicarche.ssh import Ssh
@@ -100,7 +100,7 @@ def select(options: Options) -> Selection:
 
     Raises:
         SpecificationError: the environment file is wrong.
-        MedicarheError: the embedded cloud's name can't be used.
+        MedicarcheError: the embedded cloud's name can't be used.
     """
     from medicarche.deploy import check_settings  # noqa: PLC0415 - the applications' own checks; slow to import
 
@@ -131,11 +131,11 @@ def embedded_cloud(options: Options, environment: Environment | None = None) -> 
     """Return the embedded cloud of that name, up or not.
 
     Raises:
-        MedicarheError: the name can't be one.
+        MedicarcheError: the name can't be one.
     """
     name = options.embedded_name or os.environ.get("MEDICARCHE_EMBEDDED_NAME") or EMBEDDED_NAME
     if not _CLOUD_NAME.fullmatch(name):
-        raise MedicarheError(
+        raise MedicarcheError(
             f"{name!r} can't be an embedded cloud's name",
             hint="a lower-case letter, then at most 15 lower-case letters, digits and dashes",
         )

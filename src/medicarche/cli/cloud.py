@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from medicarche import target
+from medicarche import forwards, target
 from medicarche.cli.output import print_json, progress, results, table
 from medicarche.embedded import namespace
 from medicarche.errors import CloudUnreachable, MedicarcheError
@@ -31,7 +33,6 @@ def up(options: target.Options) -> None:
     """Bring the embedded OpenStack up, from whatever is there."""
     reporter = progress()
     embedded = target.embedded_cloud(options, _environment_if_there(options))
-    embedded.preflight(reporter)
     embedded.up(reporter)
 
 
@@ -61,12 +62,14 @@ def status(options: target.Options, *, as_json: bool) -> None:
     embedded = target.embedded_cloud(options)
     found = embedded.status()
     if as_json:
-        print_json(found.as_json())
+        print_json({key: str(v) if isinstance(v, Path) else v for key, v in asdict(found).items()})
     else:
         console = results()
         console.print(f"embedded OpenStack {embedded.name}: {found.state}")
-        if found.services:
-            console.print(table(("service", "state"), sorted(found.services.items())))
+        if found.waiting:
+            console.print(table(("service", "waiting for"), sorted(found.waiting.items())))
+        if found.dashboard:
+            console.print(f"dashboard: {found.dashboard}")
     if found.state != "ready":
         click.get_current_context().exit(CloudUnreachable.exit_code)
 
@@ -104,13 +107,22 @@ def open_(options: target.Options) -> None:
     embedded = target.embedded_cloud(options)
     if not embedded.netns.exists():
         raise CloudUnreachable(f"the embedded cloud {embedded.name!r} isn't up", hint="medicarche cloud up")
-    rows = [
-        (name, f"{'http' if name == 'dashboard' else 'https'}://{host}:{port}/")
-        for name, (host, port) in sorted(embedded.forwards().items())
-    ]
+    rows = []
+    for inside, (host, port) in sorted(forwards.local(embedded).items()):
+        scheme = "http" if inside == forwards.DASHBOARD else "https"
+        what = "dashboard" if inside == forwards.DASHBOARD else "{}:{}".format(*inside)
+        rows.append((what, f"{scheme}://{host}:{port}/"))
     console = results()
-    console.print(table(("what", "address"), rows))
-    console.print(f"The dashboard's user and password are in {embedded.clouds_yaml} (readable by root only).")
+    console.print(table(("what", "address on this machine"), rows))
+    user, _ = embedded.dashboard_login()
+    console.print(f"dashboard: user {user}, domain Default, password: medicarche cloud password")
+
+
+@cloud.command()
+@click.pass_obj
+def password(options: target.Options) -> None:
+    """Print the password with which a person logs into the dashboard."""
+    click.echo(target.embedded_cloud(options).dashboard_login()[1])
 
 
 def _environment_if_there(options: target.Options) -> Environment | None:

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from medicarche import converge, provisioning
+from medicarche import converge, forwards, provisioning
 from medicarche.cli.output import print_json, progress, results, table
 from medicarche.errors import CloudUnsuitable, MedicarcheError
 from medicarche.plan import Plan, Verb, plan_as_json, render_plan
@@ -62,11 +62,15 @@ def provision(options: Options, *, yes: bool, no_deploy: bool) -> None:
     counts = done.plan.counts()
     console.print("cloud: " + (_counted(counts) if any(counts.values()) else "nothing to do"))
     if done.deployment is not None:
-        changes = sum(done.deployment.changes.values())
+        changes = done.deployment.changes
         console.print(f"instances: {f'{changes} changes' if changes else 'nothing to do'}")
     if done.selection.embedded is not None:
-        for name, (host, port) in sorted(done.selection.embedded.forwards().items()):
-            console.print(f"{name}: {'http' if name == 'dashboard' else 'https'}://{host}:{port}/")
+        found = forwards.local(done.selection.embedded)
+        for name, endpoint in forwards.endpoints(selection.environment, done.instances).items():
+            if endpoint in found:
+                console.print("{}: https://{}:{}/".format(name, *found[endpoint]))
+        if forwards.DASHBOARD in found:
+            console.print("dashboard: http://{}:{}/".format(*found[forwards.DASHBOARD]))
     console.print(", ".join(f"{part} {seconds:.1f} s" for part, seconds in done.seconds.items()), style="dim")
 
 
@@ -118,7 +122,7 @@ def _deployment_changes(selection: Selection, planned: provisioning.Planned, *, 
         return 0
     reporter = SilentReporter() if quiet else progress()
     found = provisioning.run_deployment(selection, planned.site, instances, reporter, dry_run=True)
-    return sum(found.changes.values())
+    return found.changes
 
 
 def _ask(planned: Plan) -> bool:
