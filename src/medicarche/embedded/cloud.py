@@ -431,7 +431,7 @@ class EmbeddedCloud:
         return namespace.inside_command(
             self.netns,
             [
-                *(sys.executable, "-m", "medicarche.embedded.readiness"),
+                *(sys.executable, "-c", "import sys; from medicarche.embedded.readiness import main; sys.exit(main())"),
                 *("--secrets", str(self._secrets_file), "--since", str(since), "--seconds", str(seconds)),
                 *("--metadata-socket", f"/proc/{leader}/root/var/lib/neutron/metadata_proxy"),
             ],

@@ -179,10 +179,10 @@ def _access(path: str) -> tuple[int, str]:
 
 
 def _services(environment: jinja2.Environment) -> Iterator[File]:
-    drop_in = environment.get_template("service.conf.j2")
+    unit = environment.get_template("unit.service.j2")
     uwsgi = environment.get_template("uwsgi.ini.j2")
     for service in SERVICES:
-        yield File(f"etc/systemd/system/{service.name}.service.d/medicarche.conf", drop_in.render(service=service))
+        yield File(f"etc/systemd/system/{service.name}.service", unit.render(service=service))
         if service.wsgi_file:
             yield File(f"etc/medicarche/uwsgi/{service.name}.ini", uwsgi.render(service=service))
 
@@ -199,11 +199,8 @@ def _keys(secrets: Secrets) -> Iterator[File]:
 
 def _enabled() -> Iterator[File]:
     wanted = "etc/systemd/system/multi-user.target.wants"
-    for name in ("medicarche-database", "medicarche-identity", "horizon"):
+    for name in ("medicarche-database", "medicarche-identity", *(service.name for service in SERVICES)):
         yield File(f"{wanted}/{name}.service", f"/etc/systemd/system/{name}.service", link=True)
-    for service in SERVICES:
-        if service.name != "horizon":
-            yield File(f"{wanted}/{service.name}.service", f"/lib/systemd/system/{service.name}.service", link=True)
     yield File(
         "etc/systemd/system/sysinit.target.wants/medicarche-node.service",
         "/etc/systemd/system/medicarche-node.service",

@@ -43,6 +43,11 @@ class Service:
     nice: int = 0
 
     @property
+    def kind(self) -> str:
+        """How systemd learns that it has started: systemd.service(5), ``Type``."""
+        return "notify" if self.name in {"nova-conductor", "nova-scheduler", "nova-compute"} else "exec"
+
+    @property
     def log(self) -> str:
         """Its log file in the node."""
         return f"/var/log/{self.project}/{self.name}.log"
