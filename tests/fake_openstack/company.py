@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from medicarche import converge
 from medicarche.cloud import Connections, observe
@@ -37,8 +37,9 @@ NAME = "medicarche"
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
 
 
-def _rule(name: str, group: str, port: int, source: str, **more: str) -> SecurityGroupRule:
-    direction = "egress" if more.get("direction") == "egress" else "ingress"
+def _rule(
+    name: str, group: str, port: int, source: str, direction: Literal["ingress", "egress"] = "ingress"
+) -> SecurityGroupRule:
     return SecurityGroupRule(
         name=name,
         group=f"security_group/{group}",

@@ -17,6 +17,7 @@ class Kind(Enum):
 
     DROP = auto()  # the connection closes, nothing was done
     LOSE = auto()  # it was done, the connection closes before the answer
+    STALL = auto()  # it was done, the answer never comes
     REFUSE = auto()  # answered with a status, nothing was done
     REFUSE_AFTER = auto()  # it was done, and answered with a status all the same
 
@@ -29,6 +30,7 @@ class Fault:
         method: the HTTP method.
         path: a regular expression, searched in the path.
         times: how many calls it strikes.
+        status: of the answer, with ``headers`` and ``body``, or ``raw`` bytes instead of that.
     """
 
     kind: Kind
@@ -38,6 +40,7 @@ class Fault:
     status: int = 503
     headers: dict[str, str] = field(default_factory=dict)
     body: dict[str, object] = field(default_factory=dict)
+    raw: bytes | None = None
 
 
 class Faults:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -137,8 +138,18 @@ class HttpServer:
                 if fault is not None and fault.kind is Kind.DROP:
                     self._hang_up()
                     return
-                answer = None
-                if fault is None or fault.kind is not Kind.REFUSE:
+                answer = None if fault is not None and fault.kind is Kind.REFUSE else self._answer(raw)
+                if fault is not None and fault.kind in {Kind.LOSE, Kind.STALL}:
+                    if fault.kind is Kind.STALL:
+                        self.rfile.read(1)  # until the client gives up
+                    self._hang_up()
+                    return
+                if fault is not None or answer is None:
+                    body = fault.body if fault is not None else {}
+                    answer = Answer(fault.status if fault else 500, body, fault.headers if fault else {})
+                self._send(answer, fault.raw if fault is not None else None)
+
+            def _answer(self, raw: bytes) -> Answer:
                     parts = urlsplit(self.path)
                     request = Request(
                         method=self.command,
@@ -150,16 +161,19 @@ class HttpServer:
                     )
                     with lock:
                         answer = router.answer(request)
-                if fault is not None and fault.kind is Kind.LOSE:
+                if fault is not None and fault.kind in {Kind.LOSE, Kind.STALL}:
+                    if fault.kind is Kind.STALL:
+                        self.rfile.read(1)  # until the client gives up
                     self._hang_up()
                     return
                 if fault is not None or answer is None:
                     body = fault.body if fault is not None else {}
                     answer = Answer(fault.status if fault else 500, body, fault.headers if fault else {})
-                self._send(answer)
+                self._send(answer, fault.raw if fault is not None else None)
 
-            def _send(self, answer: Answer) -> None:
+            def _send(self, answer: Answer, raw: bytes | None = None) -> None:
                 data = b"" if answer.body is None else json.dumps(answer.body).encode()
+                data = data if raw is None else raw
                 self.send_response(answer.status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
@@ -171,7 +185,8 @@ class HttpServer:
 
             def _hang_up(self) -> None:
                 self.close_connection = True
-                self.connection.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):
+                    self.connection.shutdown(socket.SHUT_RDWR)
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - http.server's own names
 

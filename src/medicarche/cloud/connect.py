@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -32,6 +33,9 @@ __all__ = ["Connection", "Connections", "Target", "Traffic", "connect"]
 CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 120.0
 #: flavors' extra specs in their list (Nova 18, Rocky, 2018)
 COMPUTE_MICROVERSION = (2, 61)
+# their warnings repeat what we raise, and would go to standard error where nobody configured logging
+for _logger in ("keystoneauth", "openstack"):
+    logging.getLogger(_logger).addHandler(logging.NullHandler())
 SERVICES = {"compute": "Nova", "network": "Neutron", "image": "Glance"}
 
 
@@ -116,8 +120,15 @@ class Connections:
                 connection.sdk.session.session.close()
 
 
-def connect(target: Target, *, clock: Clock | None = None) -> Connections:
+def connect(
+    target: Target, *, clock: Clock | None = None, read_timeout: float = READ_TIMEOUT
+) -> Connections:
     """Connect, authenticate and find the services.
+
+    Args:
+        target: which cloud, and as whom.
+        clock: time.
+        read_timeout: seconds between two bytes of an answer.
 
     Raises:
         CloudUnreachable: no answer, or TLS fails.
@@ -126,10 +137,11 @@ def connect(target: Target, *, clock: Clock | None = None) -> Connections:
     """
     clock = clock or Clock()
     traffic = Traffic()
-    member = _connect(target, target.cloud, clock, traffic)
+    adapter = _HttpAdapter(traffic, read_timeout)
+    member = _connect(target, target.cloud, clock, adapter)
     admin = None
     if target.admin_cloud is not None and target.admin_cloud != target.cloud:
-        admin = _connect(target, target.admin_cloud, clock, traffic)
+        admin = _connect(target, target.admin_cloud, clock, adapter)
     elif "admin" in member.roles:
         admin = member
     return Connections(target=target, member=member, admin=admin, clock=clock, traffic=traffic)
@@ -138,32 +150,32 @@ def connect(target: Target, *, clock: Clock | None = None) -> Connections:
 class _HttpAdapter(keystoneauth1.session.TCPKeepAliveAdapter):
     """Counts requests; gives connecting less time than answering (keystoneauth knows one time-out)."""
 
-    def __init__(self, traffic: Traffic) -> None:
+    def __init__(self, traffic: Traffic, read_timeout: float) -> None:
         self._traffic = traffic
+        self._read_timeout = read_timeout
         super().__init__(pool_connections=8, pool_maxsize=32)
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]  # noqa: ANN401 - requests' own options
         """Send one request; see `requests.adapters.HTTPAdapter`."""
         self._traffic.count(request.method or "")
-        options["timeout"] = (CONNECT_TIMEOUT, READ_TIMEOUT)
+        options["timeout"] = (CONNECT_TIMEOUT, self._read_timeout)
         return super().send(request, **options)
 
 
-def _connect(target: Target, entry: str, clock: Clock, traffic: Traffic) -> Connection:
+def _connect(target: Target, entry: str, clock: Clock, adapter: _HttpAdapter) -> Connection:
     region = _region(target, entry)
     session = region.get_session()
-    adapter = _HttpAdapter(traffic)
     session.session.mount("http://", adapter)
     session.session.mount("https://", adapter)
     where = f"cloud {entry!r} at {region.config.get('auth', {}).get('auth_url', 'no auth_url')}"
     try:
         access = _access(region)
-    except keystone.SSLError as error:
-        raise CloudUnreachable(
-            f"{where}: TLS failed: {error}",
-            hint="Name the cloud's certificate authority as `cacert:` in clouds.yaml.",
-        ) from error
     except (keystone.ConnectionError, keystone.DiscoveryFailure) as error:
+        if _is_tls(error):
+            raise CloudUnreachable(
+                f"{where}: TLS failed: {error}",
+                hint="Name the cloud's certificate authority as `cacert:` in clouds.yaml.",
+            ) from error
         raise CloudUnreachable(
             f"{where} doesn't answer: {error}",
             hint="Is the address right, and the cloud up? `medicarche cloud status` tells about ours.",
@@ -225,6 +237,15 @@ def _region(target: Target, entry: str) -> CloudRegion:
         raise
     except (sdk.ConfigException, keystone.ClientException, OSError) as error:
         raise CloudRefused(f"cloud {entry!r}: its entry in clouds.yaml is wrong: {error}") from error
+
+
+def _is_tls(error: BaseException | None) -> bool:
+    """Say whether TLS is behind an error: keystoneauth's discovery wraps what it met."""
+    while error is not None:
+        if isinstance(error, keystone.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _access(region: CloudRegion) -> AccessInfo:

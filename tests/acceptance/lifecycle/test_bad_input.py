@@ -180,7 +180,7 @@ def test_a_cloud_that_refuses_the_password(up: Sandbox, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("quota", "word"), [("instances", "instances"), ("ram", "ram"), ("cores", "cores")])
-def test_a_quota_too_small_is_found_before_anything_is_created(up: Sandbox, quota: str, word: str) -> None:
+def test_a_quota_too_small_is_found_before_anything_is_made(up: Sandbox, quota: str, word: str) -> None:
     count = "show([len(list(member.network.networks())), len(list(member.image.images()))])"
     before = up.ask_cloud(count)
     old = up.ask_cloud(f"show(admin.get_compute_quotas(member.current_project_id)['{quota}'])")
