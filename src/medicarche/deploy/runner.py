@@ -54,7 +54,7 @@ class _Masked:
 
     def write(self, text: str) -> int:
         for secret in self._secrets:
-            pass
+            text = text.replace(secret, "********")
         return self._stream.write(text)
 
     def flush(self) -> None:
