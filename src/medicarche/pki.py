@@ -87,7 +87,7 @@ class Authority:
         """Return a server certificate; a new one where there is none that is good for 30 days more.
 
         A certificate with other names, or signed by another authority, is replaced by a new one with a new
-        key. The certificate's subject is the first name.
+        key. Its subject is the first of the domain's names.
 
         Args:
             name: the certificate's file name, as the instance's.
@@ -206,16 +206,17 @@ class Authority:
         ips: list[ipaddress.IPv4Address | ipaddress.IPv6Address],
     ) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
+        subject = next((n for n in names if n != "localhost"), (names or [str(ips[0])])[0])
         alternatives: list[x509.GeneralName] = [x509.DNSName(n) for n in names]
         alternatives += [x509.IPAddress(ip) for ip in ips]
-        subject = [
+        attributes = [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, self._organization[:_COMMON_NAME]),
-            x509.NameAttribute(NameOID.COMMON_NAME, (names or [str(ips[0])])[0][:_COMMON_NAME]),
+            x509.NameAttribute(NameOID.COMMON_NAME, subject[:_COMMON_NAME]),
         ]
         identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         certificate = (
             x509.CertificateBuilder()
-            .subject_name(x509.Name(subject))
+            .subject_name(x509.Name(attributes))
             .issuer_name(ca.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())

@@ -78,6 +78,7 @@ def test_a_certificate_carries_the_names_for_397_days(authority: Authority, cloc
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert set(names.get_values_for_type(x509.DNSName)) == set(NAMES)
     assert set(names.get_values_for_type(x509.IPAddress)) == {ipaddress.ip_address(a) for a in ADDRESSES}
+    assert "CN=website.medicarche.internal" in leaf.subject.rfc4514_string()
     assert leaf.not_valid_before_utc < clock.now
     assert leaf.not_valid_after_utc - leaf.not_valid_before_utc == timedelta(days=397)
     assert stat.S_IMODE(issued.key.stat().st_mode) == 0o600
