@@ -102,7 +102,7 @@ class Router:
         """Answer a request."""
         for method, pattern, handler in self._routes:
             if method == request.method and (match := pattern.fullmatch(request.path)):
-                request.groups = tuple(unquote(group) for group in match.groups())
+                request.groups = tuple(unquote(group or "") for group in match.groups())
                 try:
                     return handler(request)
                 except Refusal as refusal:
@@ -114,83 +114,81 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
+    def __init__(self, router: Router, faults: Faults, authenticate: Callable[[str], Caller | None]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.router = router
+        self.faults = faults
+        self.authenticate = authenticate
+        self.lock = threading.Lock()
+        self.mistakes: list[Exception] = []
+
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - http.server's own
         """Say nothing of connections that clients cut."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16
+    disable_nagle_algorithm = True
+
+    def log_message(self, *_arguments: object) -> None:
+        """Keep quiet."""
+
+    def _serve(self) -> None:
+        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        fault = self.server.faults.strike(self.command, self.path)
+        if fault is None:
+            self._send(self._answer(raw))
+            return
+        if fault.kind not in {Kind.DROP, Kind.REFUSE}:
+            self._answer(raw)
+        if fault.kind is Kind.STALL:
+            self.rfile.read(1)  # until the client gives up
+        if fault.kind in {Kind.DROP, Kind.LOSE, Kind.STALL}:
+            self.close_connection = True
+            with contextlib.suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        self._send(Answer(fault.status, fault.body, fault.headers), fault.raw)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - http.server's own names
+
+    def _answer(self, raw: bytes) -> Answer:
+        parts = urlsplit(self.path)
+        request = Request(
+            method=self.command,
+            path=parts.path.rstrip("/"),
+            query=dict(parse_qsl(parts.query)),
+            headers={key.lower(): value for key, value in self.headers.items()},
+            raw=raw,
+            caller=self.server.authenticate(self.headers.get("X-Auth-Token") or ""),
+        )
+        with self.server.lock:
+            try:
+                return self.server.router.answer(request)
+            except Exception as error:  # noqa: BLE001 - a mistake in the fake: the test must hear of it
+                self.server.mistakes.append(error)
+                return Answer(500, {"message": repr(error)})
+
+    def _send(self, answer: Answer, raw: bytes | None = None) -> None:
+        data = b"" if answer.body is None else json.dumps(answer.body).encode()
+        data = data if raw is None else raw
+        self.send_response(answer.status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("x-openstack-request-id", f"req-{new_id()}")
+        for key, value in answer.headers.items():
+            self.send_header(key, value)
+        self.end_headers()
+        self.wfile.write(data)
 
 
 class HttpServer:
     """Serves a router on a free port of 127.0.0.1."""
 
     def __init__(self, router: Router, faults: Faults, authenticate: Callable[[str], Caller | None]) -> None:
-        lock = threading.RLock()
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = 1 << 16
-            disable_nagle_algorithm = True
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
-            def _serve(self) -> None:
-                raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                fault = faults.strike(self.command, self.path)
-                if fault is not None and fault.kind is Kind.DROP:
-                    self._hang_up()
-                    return
-                answer = None if fault is not None and fault.kind is Kind.REFUSE else self._answer(raw)
-                if fault is not None and fault.kind in {Kind.LOSE, Kind.STALL}:
-                    if fault.kind is Kind.STALL:
-                        self.rfile.read(1)  # until the client gives up
-                    self._hang_up()
-                    return
-                if fault is not None or answer is None:
-                    body = fault.body if fault is not None else {}
-                    answer = Answer(fault.status if fault else 500, body, fault.headers if fault else {})
-                self._send(answer, fault.raw if fault is not None else None)
-
-            def _answer(self, raw: bytes) -> Answer:
-                    parts = urlsplit(self.path)
-                    request = Request(
-                        method=self.command,
-                        path=parts.path.rstrip("/"),
-                        query=dict(parse_qsl(parts.query)),
-                        headers={key.lower(): value for key, value in self.headers.items()},
-                        raw=raw,
-                        caller=authenticate(self.headers.get("X-Auth-Token") or ""),
-                    )
-                    with lock:
-                        answer = router.answer(request)
-                if fault is not None and fault.kind in {Kind.LOSE, Kind.STALL}:
-                    if fault.kind is Kind.STALL:
-                        self.rfile.read(1)  # until the client gives up
-                    self._hang_up()
-                    return
-                if fault is not None or answer is None:
-                    body = fault.body if fault is not None else {}
-                    answer = Answer(fault.status if fault else 500, body, fault.headers if fault else {})
-                self._send(answer, fault.raw if fault is not None else None)
-
-            def _send(self, answer: Answer, raw: bytes | None = None) -> None:
-                data = b"" if answer.body is None else json.dumps(answer.body).encode()
-                data = data if raw is None else raw
-                self.send_response(answer.status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
-                self.send_header("x-openstack-request-id", f"req-{new_id()}")
-                for key, value in answer.headers.items():
-                    self.send_header(key, value)
-                self.end_headers()
-                self.wfile.write(data)
-
-            def _hang_up(self) -> None:
-                self.close_connection = True
-                with contextlib.suppress(OSError):
-                    self.connection.shutdown(socket.SHUT_RDWR)
-
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - http.server's own names
-
-        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._server = _Server(router, faults, authenticate)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
@@ -200,7 +198,13 @@ class HttpServer:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def close(self) -> None:
-        """Stop."""
+        """Stop.
+
+        Raises:
+            ExceptionGroup: the fake made mistakes, which were answered with 500.
+        """
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        if self._server.mistakes:
+            raise ExceptionGroup("mistakes of the fake OpenStack", self._server.mistakes)

@@ -120,9 +120,7 @@ class Connections:
                 connection.sdk.session.session.close()
 
 
-def connect(
-    target: Target, *, clock: Clock | None = None, read_timeout: float = READ_TIMEOUT
-) -> Connections:
+def connect(target: Target, *, clock: Clock | None = None, read_timeout: float = READ_TIMEOUT) -> Connections:
     """Connect, authenticate and find the services.
 
     Args:
