@@ -1,8 +1,4 @@
-"""Reaching the instances over SSH: the environment's key, pinned host keys, waiting until they are ready.
-
-A host key is learnt from the instance's own console log, which comes through the cloud's API, and is kept
-with the server's id; an unknown or different key is refused, never accepted blindly (design, section 4).
-"""
+"""Connections to the instances: the ssh program's arguments, paramiko, waiting until they are ready."""
 
 from __future__ import annotations
 
@@ -10,247 +6,33 @@ import base64
 import json
 import logging
 import os
-import re
 import selectors
 import shlex
 import socket
 import time
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING
 
 import paramiko
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from medicarche.errors import MedicarcheError, Unreachable
-from medicarche.private_files import locked, make_private_folder, write_private
+from medicarche.errors import Unreachable
+from medicarche.private_files import make_private_folder
+from medicarche.ssh.instance import addresses
+from medicarche.ssh.keys import ensure_key_pair
+from medicarche.ssh.known_hosts import KnownHosts, entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from medicarche.progress import Reporter
+    from medicarche.ssh.instance import Instance
+    from medicarche.ssh.known_hosts import ConsoleLog
 
-    #: server id → its console log, through the cloud's API
-    ConsoleLog: TypeAlias = Callable[[str], str]
-
-__all__ = [
-    "ConsoleLog",
-    "Instance",
-    "KeyPair",
-    "KnownHosts",
-    "Pin",
-    "Ssh",
-    "ensure_key_pair",
-    "host_keys",
-]
+__all__ = ["Ssh"]
 
 # paramiko logs each refused connection with its traceback; without a handler logging prints that on stderr
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
-
-
-class Instance(Protocol):
-    """What is needed of an instance; `medicarche.converge.InstanceState` has it."""
-
-    @property
-    def name(self) -> str:
-        """Its logical name."""
-        ...
-
-    @property
-    def id(self) -> str:
-        """The server's id in the cloud: another one is another machine, with other host keys."""
-        ...
-
-    @property
-    def private_address(self) -> str | None:
-        """Its fixed address."""
-        ...
-
-    @property
-    def floating_address(self) -> str | None:
-        """Its floating address, which is preferred where there is one."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPair:
-    """An SSH key pair: the private key's file (0400), and the public key as one line without comment."""
-
-    private: Path
-    public: str
-
-
-def ensure_key_pair(folder: Path, name: str = "administration") -> KeyPair:
-    """Return the environment's SSH key pair (Ed25519); made the first time, the same ever after.
-
-    Args:
-        folder: the environment's folder; made 0700.
-        name: the key pair's name, and its file's.
-
-    Raises:
-        MedicarcheError: the file is there and isn't an Ed25519 private key: it is never overwritten.
-    """
-    path = folder / name
-    with locked(folder):
-        if not path.exists():
-            content = Ed25519PrivateKey.generate().private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.OpenSSH,
-                serialization.NoEncryption(),
-            )
-            write_private(path, content, mode=0o400)
-        elif path.stat().st_mode & 0o377:
-            path.chmod(0o400)
-    try:
-        key = serialization.load_ssh_private_key(path.read_bytes(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise MedicarcheError(
-            f"{path}: not a private key in OpenSSH form without passphrase",
-            hint="put it back from a backup, or move it away: with a new one the instances are replaced",
-        ) from error
-    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    return KeyPair(path, public.decode())
-
-
-_BLOCK = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL)
-_KEY = re.compile(r"\b(ssh-ed25519|ecdsa-sha2-nistp(?:256|384|521)|ssh-rsa) (AAAA[0-9A-Za-z+/]+={0,2})")
-
-
-def host_keys(console_log: str) -> tuple[str, ...]:
-    """Return the host keys that cloud-init wrote to a console log, as ``type base64`` lines; all types.
-
-    cloud-init's module keys_to_console writes them between two marks at an instance's first boot. Of several
-    blocks the last one counts (a rebuild boots anew in the same log). A line that isn't a key is left out.
-    """
-    blocks = _BLOCK.findall(console_log)
-    if not blocks:
-        return ()
-    found: list[str] = []
-    for kind, encoded in _KEY.findall(blocks[-1]):
-        line = f"{kind} {encoded}"
-        try:
-            serialization.load_ssh_public_key(line.encode())
-        except (ValueError, UnsupportedAlgorithm):
-            continue
-        if line not in found:
-            found.append(line)
-    return tuple(found)
-
-
-@dataclass(frozen=True, slots=True)
-class Pin:
-    """The host keys of one server: its id, the addresses that it has now, the keys of all types."""
-
-    server_id: str
-    addresses: tuple[str, ...]
-    keys: tuple[str, ...]
-
-
-class KnownHosts:
-    """The pinned host keys of an environment's instances.
-
-    ``host-keys.json`` holds them by instance; ``known_hosts``, beside it, is made from it for ssh, paramiko
-    and pyinfra.
-
-    Args:
-        folder: the environment's folder.
-        port: where the instances' SSH listens.
-    """
-
-    def __init__(self, folder: Path, *, port: int = 22) -> None:
-        self._folder = folder
-        self._port = port
-
-    @property
-    def path(self) -> Path:
-        """The known_hosts file. It may be named in configuration before it is there."""
-        return self._folder / "known_hosts"
-
-    def pins(self) -> dict[str, Pin]:
-        """Return the pins by instance name."""
-        try:
-            stored = json.loads((self._folder / "host-keys.json").read_text(encoding="utf-8"))
-            return {
-                name: Pin(pin["server_id"], tuple(pin["addresses"]), tuple(pin["keys"]))
-                for name, pin in stored.items()
-            }
-        except FileNotFoundError:
-            return {}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise MedicarcheError(
-                f"{self._folder / 'host-keys.json'}: not a file of pinned host keys",
-                hint="move it away: the keys are learnt again from the console logs",
-            ) from error
-
-    def learn(self, instances: Iterable[Instance], console_log: ConsoleLog) -> tuple[str, ...]:
-        """Pin the host keys of instances whose server has none yet, and bring all addresses up to date.
-
-        A pin of the same server id is never replaced. An address that another instance had before goes to
-        the one that has it now.
-
-        Args:
-            instances: the instances as they are now.
-            console_log: server id → its console log.
-
-        Returns:
-            The names of the instances whose console log holds no keys yet; call again later.
-        """
-        wanted = tuple(instances)
-        known = self.pins()
-        fresh: dict[str, tuple[str, ...]] = {}
-        for instance in wanted:
-            pin = known.get(instance.name)
-            if pin is None or pin.server_id != instance.id:
-                fresh[instance.name] = host_keys(console_log(instance.id))
-        with locked(self._folder):
-            pins = self.pins()
-            taken = {address for instance in wanted for address in _addresses(instance)}
-            for name, pin in pins.items():
-                kept = tuple(address for address in pin.addresses if address not in taken)
-                pins[name] = Pin(pin.server_id, kept, pin.keys)
-            for instance in wanted:
-                pin = pins.get(instance.name)
-                if pin is not None and pin.server_id == instance.id:
-                    pins[instance.name] = Pin(pin.server_id, _addresses(instance), pin.keys)
-                elif fresh.get(instance.name):
-                    pins[instance.name] = Pin(instance.id, _addresses(instance), fresh[instance.name])
-                else:
-                    pins.pop(instance.name, None)
-            self._write(pins)
-        return tuple(i.name for i in wanted if i.name not in pins)
-
-    def forget(self, name: str) -> None:
-        """Remove an instance's pin, by order of a person: a rebuild by hand keeps the server's id."""
-        with locked(self._folder):
-            pins = self.pins()
-            if pins.pop(name, None) is not None:
-                self._write(pins)
-
-    def _write(self, pins: dict[str, Pin]) -> None:
-        stored = {
-            name: {"server_id": pin.server_id, "addresses": pin.addresses, "keys": pin.keys}
-            for name, pin in sorted(pins.items())
-        }
-        lines = [
-            f"{','.join(_entry(a, self._port) for a in pin.addresses)} {key}\n"
-            for _, pin in sorted(pins.items())
-            if pin.addresses
-            for key in pin.keys
-        ]
-        for path, content in (
-            (self._folder / "host-keys.json", json.dumps(stored, indent=2) + "\n"),
-            (self.path, "".join(lines)),
-        ):
-            if not path.exists() or path.read_text(encoding="utf-8") != content:
-                write_private(path, content.encode())
-
-
-def _addresses(instance: Instance) -> tuple[str, ...]:
-    return tuple(a for a in (instance.floating_address, instance.private_address) if a)
-
 
 #: cloud-init writes it when its last stage is done, at every boot: {"v1": {"errors": [...], ...}}
 _RESULT = "/run/cloud-init/result.json"
@@ -338,7 +120,7 @@ class Ssh:
         for line in keys:
             kind, encoded = line.split()
             key = paramiko.PKey.from_type_string(kind, base64.b64decode(encoded))
-            client.get_host_keys().add(_entry(address, self._port), kind, key)
+            client.get_host_keys().add(entry(address, self._port), kind, key)
         try:
             client.connect(
                 address,
@@ -506,15 +288,10 @@ def _socket_of(key: selectors.SelectorKey) -> socket.socket:
 
 
 def _address(instance: Instance) -> str:
-    addresses = _addresses(instance)
-    if not addresses:
+    found = addresses(instance)
+    if not found:
         raise Unreachable(f"{instance.name}: it has no address", hint="run `medicarche provision`")
-    return addresses[0]
-
-
-def _entry(address: str, port: int) -> str:
-    """Return a known_hosts file's form of an address (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT")."""
-    return address if port == 22 else f"[{address}]:{port}"  # noqa: PLR2004 - SSH's own port, RFC 4253
+    return found[0]
 
 
 def _look_at(instance: Instance) -> str:

@@ -1,0 +1,58 @@
+"""The environment's SSH key pair, made once and never replaced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from medicarche.errors import MedicarcheError
+from medicarche.private_files import locked, write_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["KeyPair", "ensure_key_pair"]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """An SSH key pair: the private key's file (0400), and the public key as one line without comment."""
+
+    private: Path
+    public: str
+
+
+def ensure_key_pair(folder: Path, name: str = "administration") -> KeyPair:
+    """Return the environment's SSH key pair (Ed25519); made the first time, the same ever after.
+
+    Args:
+        folder: the environment's folder; made 0700.
+        name: the key pair's name, and its file's.
+
+    Raises:
+        MedicarcheError: the file is there and isn't an Ed25519 private key: it is never overwritten.
+    """
+    path = folder / name
+    with locked(folder):
+        if not path.exists():
+            content = Ed25519PrivateKey.generate().private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.OpenSSH,
+                serialization.NoEncryption(),
+            )
+            write_private(path, content, mode=0o400)
+        elif path.stat().st_mode & 0o377:
+            path.chmod(0o400)
+    try:
+        key = serialization.load_ssh_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise MedicarcheError(
+            f"{path}: not a private key in OpenSSH form without passphrase",
+            hint="put it back from a backup, or move it away: with a new one the instances are replaced",
+        ) from error
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return KeyPair(path, public.decode())
