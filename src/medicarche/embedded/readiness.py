@@ -52,6 +52,7 @@ LOGS: Final = {
     "metadata proxy": "neutron-metadata-agent",
     "dashboard": "horizon",
 }
+_CATALOG: Final = frozenset({"identity", "image", "placement", "compute", "network"})
 _NOVA: Final = frozenset({"nova-compute", "nova-conductor", "nova-scheduler"})
 _NEUTRON: Final = frozenset(
     {"neutron-linuxbridge-agent", "neutron-l3-agent", "neutron-dhcp-agent", "neutron-metadata-agent"}
@@ -132,10 +133,13 @@ def _member(context: Context) -> None:
 
 def _token(auth: dict[str, Any]) -> str:
     headers = {"Content-Type": "application/json"}
-    status, _, got = ask(5000, "POST", "/v3/auth/tokens", headers, json.dumps({"auth": auth}))
+    status, body, got = ask(5000, "POST", "/v3/auth/tokens", headers, json.dumps({"auth": auth}))
     token = {name.lower(): value for name, value in got.items()}.get("x-subject-token")
     if token is None:
         raise NotReady(f"no token: status {status}")
+    catalog = {service["type"] for service in json.loads(body)["token"]["catalog"]}
+    if missing := _CATALOG - catalog:
+        raise NotReady(f"the catalog lacks {', '.join(sorted(missing))}")
     return token
 
 

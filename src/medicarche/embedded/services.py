@@ -25,7 +25,7 @@ class Service:
         processes: how many processes uwsgi runs.
         threads: how many threads in each.
         extra: further lines of uwsgi's configuration.
-        after_identity: it asks Keystone for a token as soon as it starts.
+        after_identity: it needs the cloud's users and catalog as soon as it starts.
         waits_for_rpc: it calls Neutron's RPC server as soon as it starts.
         nice: of its processes: what nobody waits for starts behind the others.
     """
@@ -71,7 +71,8 @@ def _agent(name: str, *configs: str) -> Service:
 
 
 SERVICES: Final = (
-    Service("keystone", "keystone", port=5000, wsgi_file="/usr/bin/keystone-wsgi-public"),
+    # it keeps what it has read: a catalog that was half made would stay half for ten minutes
+    Service("keystone", "keystone", port=5000, wsgi_file="/usr/bin/keystone-wsgi-public", after_identity=True),
     Service("glance-api", "glance", ("--config-file=/etc/glance/glance-api.conf",), port=9292),
     Service("placement-api", "placement", port=8778, wsgi_file="/usr/bin/placement-api"),
     # Nova's are patched by eventlet: with more than one thread they deadlock now and then
