@@ -20,7 +20,7 @@ LAYERS = (
     {"plan"},
     {"cloud", "embedded"},
     {"converge", "deploy", "image", "probe", "report"},
-    {"load", "target"},
+    {"forwards", "load", "target"},
     {"provisioning"},
     {"status", "testing"},
     {"cli", "pytest_plugin"},
@@ -36,8 +36,8 @@ ALLOWED = {
 PURE = {"spec": {"pydantic", "pydantic_core", "ruamel"}, "plan": {"rich", "ruamel"}}
 #: standard modules that do I/O or know the time or chance; reading the one file is spec.document's
 IMPURE = {
-    "asyncio", "http", "multiprocessing", "os", "random", "secrets", "selectors", "shutil", "signal", "socket",
-    "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib", "uuid",
+    "asyncio", "http", "multiprocessing", "os", "random", "secrets", "selectors", "shutil", "signal",
+    "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib", "uuid",
 }  # fmt: skip
 ONLY_UNDER_RENDER = {"rich": {"plan/render.py"}}
 

@@ -94,8 +94,10 @@ def _dotted(path: KeyPath) -> str:
     for part in path:
         if isinstance(part, int):
             text += f"[{part}]"
-        else:
-            text += f".{part}" if text else part
+            continue
+        # one error is one line, whatever stands in a key
+        key = part if part.isprintable() and part else repr(part)
+        text += f".{key}" if text else key
     return text
 
 

@@ -96,9 +96,9 @@ def _timezone(value: str) -> str:
 
 def _sources(value: object) -> str | list[str]:
     """Check an ingress rule's ``from``: a word, one prefix, or a list of prefixes."""
-    if value in {ADMINISTRATORS, ANYWHERE}:
-        return str(value)
     if isinstance(value, str):
+        if value in {ADMINISTRATORS, ANYWHERE}:
+            return value
         if "/" not in value and not value[:1].isdigit():
             meant = did_you_mean(value, {ADMINISTRATORS, ANYWHERE})
             raise _wrong(
