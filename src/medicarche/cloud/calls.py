@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from openstack.proxy import Proxy
     from requests import Response
 
-__all__ = ["Ambiguous", "Api", "ApiError", "Clock"]
+__all__ = ["AMBIGUOUS_STATUSES", "Ambiguous", "Api", "ApiError", "Clock"]
 
 #: how often a call that may be sent again is sent at most
 ATTEMPTS = 6
 #: seconds: first and longest back-off, longest obedience to Retry-After
 FIRST_DELAY, LONGEST_DELAY, LONGEST_RETRY_AFTER = 0.5, 10.0, 60.0
-TOO_MANY_REQUESTS = 429
+FORBIDDEN, TOO_MANY_REQUESTS = 403, 429
 #: a gateway, or the service itself, may have done the work before it answered so
 AMBIGUOUS_STATUSES = frozenset({500, 502, 503, 504})
 
@@ -89,7 +89,8 @@ class ApiError(CloudError):
         retry_after: float | None = None,
     ) -> None:
         told = f" (request id {request_id})" if request_id else ""
-        super().__init__(f"{call}: {status} {detail or code}{told}")
+        hint = "Has the user the role that this needs?" if status == FORBIDDEN else None
+        super().__init__(f"{call}: {status} {detail or code}{told}", hint=hint)
         self.call = call
         self.status = status
         self.code = code

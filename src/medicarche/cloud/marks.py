@@ -13,7 +13,7 @@ __all__ = ["METADATA_KEY", "PROPERTY_PREFIX", "address_of", "description", "key_
 
 #: the key of a server's metadata that holds its mark
 METADATA_KEY = "medicarche"
-#: images' properties that are ours: ``medicarche_mark``, ``medicarche_environment``, ``medicarche_recipe``
+#: images' properties that are ours: ``medicarche_mark``, ``medicarche_environment``, ...
 PROPERTY_PREFIX = "medicarche_"
 #: of Neutron's description attributes
 LONGEST_DESCRIPTION = 255

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import queue
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from medicarche.cloud.act import act, check_rights, external_networks
@@ -19,7 +20,7 @@ from medicarche.plan.model import Verb
 from medicarche.plan.resources import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from medicarche.cloud import Connections
@@ -83,7 +84,7 @@ class _Returned:
 
     action: Action
     identifier: str | None = None
-    error: BaseException | None = None
+    error: MedicarcheError | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,6 +92,41 @@ class _Polled:
     """A look at the servers has returned."""
 
     settled: Mapping[str, MedicarcheError | None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Broken:
+    """A worker has stumbled over a mistake of ours."""
+
+    error: BaseException
+
+
+@contextmanager
+def _interruptible(cancel: threading.Event) -> Iterator[threading.Event]:
+    """Let the first Ctrl-C cancel, and the second one interrupt as usual.
+
+    What is under way is finished: its end must be known. Where somebody else handles the signal, or in
+    another thread than the main one, nothing is changed.
+
+    Yields:
+        An event that tells whether there was one.
+    """
+    interrupted = threading.Event()
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield interrupted
+        return
+
+    def note(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        interrupted.set()
+        cancel.set()
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class _Run:
@@ -117,7 +153,7 @@ class _Run:
         self._clock = connections.clock
         self._ids = _known_ids(plan)
         self._schedule = Schedule(plan.actions, parallelism)
-        self._events: queue.SimpleQueue[_Returned | _Polled] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[_Returned | _Polled | _Broken] = queue.SimpleQueue()
         self._waits: dict[str, Wait] = {}
         self._actions = {action.id: action for action in plan.actions}
         self._stages: dict[str, tuple[ExitStack, Stage]] = {}
@@ -137,18 +173,13 @@ class _Run:
             external=external_networks(self._connections, self._plan),
         )
         self._check_plan(work)
-        interrupted = False
-        with ThreadPoolExecutor(self._parallelism + 1, thread_name_prefix="converge") as pool:
-            while True:
-                try:
-                    if not self._advance(pool, work):
-                        break
-                    self._handle(self._events.get())
-                except KeyboardInterrupt:
-                    # what is under way is finished: its end must be known, so that nothing is made twice
-                    interrupted = True
-                    self._cancel.set()
-        if interrupted:
+        with (
+            _interruptible(self._cancel) as interrupted,
+            ThreadPoolExecutor(self._parallelism + 1, thread_name_prefix="converge") as pool,
+        ):
+            while self._advance(pool, work):
+                self._handle(self._events.get())
+        if interrupted.is_set():
             raise KeyboardInterrupt
         return Result(
             ids=dict(self._ids),
@@ -172,7 +203,9 @@ class _Run:
             pool.submit(self._poll, tuple(self._waits.values()))
         return self._schedule.running or self._polling
 
-    def _handle(self, event: _Returned | _Polled) -> None:
+    def _handle(self, event: _Returned | _Polled | _Broken) -> None:
+        if isinstance(event, _Broken):
+            raise event.error
         if isinstance(event, _Returned):
             self._returned(event)
             return
@@ -186,8 +219,10 @@ class _Run:
         stage = self._stages[action.id][1]
         try:
             identifier = act(dataclasses.replace(work, progress=stage.update), action)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the main thread must hear of it
+        except MedicarcheError as error:
             self._events.put(_Returned(action, error=error))
+        except BaseException as error:  # noqa: BLE001 - a mistake of ours: the main thread must hear of it
+            self._events.put(_Broken(error))
         else:
             self._events.put(_Returned(action, identifier=identifier))
 
@@ -198,14 +233,14 @@ class _Run:
             settled: Mapping[str, MedicarcheError | None] = poll(self._connections, waits)
         except MedicarcheError as error:
             settled = {wait.action: error for wait in waits}
+        except BaseException as error:  # noqa: BLE001 - a mistake of ours: the main thread must hear of it
+            self._events.put(_Broken(error))
+            return
         self._events.put(_Polled(settled))
 
     def _returned(self, event: _Returned) -> None:
         action = event.action
         if event.error is not None:
-            if not isinstance(event.error, MedicarcheError):
-                self._end(action, event.error)
-                raise event.error
             self._end(action, event.error)
             return
         if event.identifier is not None:
@@ -228,7 +263,7 @@ class _Run:
         self._stages[action.id] = (stack, stage)
         self._began[action.id] = self._clock.monotonic()
 
-    def _end(self, action: Action, error: BaseException | None) -> None:
+    def _end(self, action: Action, error: MedicarcheError | None) -> None:
         self._schedule.finish(action.id, failed=error is not None)
         now = self._clock.monotonic()
         self._timings.append(Timing(action.id, self._began[action.id] - self._start, now - self._start))
@@ -236,10 +271,8 @@ class _Run:
         if error is None:
             stack.close()
             return
-        message = error.message if isinstance(error, MedicarcheError) else str(error)
-        hint = error.hint if isinstance(error, MedicarcheError) else None
-        self._failures.append(Failure(action.id, message, hint))
-        # the stage shows a failure where its context manager sees one; it hands it back
+        self._failures.append(Failure(action.id, error.message, error.hint))
+        # the stage shows a failure where its context manager sees one
         stack.__exit__(type(error), error, None)
 
     def _give_up_waiting(self) -> None:

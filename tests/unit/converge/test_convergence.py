@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import base64
+import signal
+import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given, settings, strategies
 
 from fake_openstack import FakeOpenStack, Fault, Kind
 from fake_openstack.company import NAME, company, destroy, plan, provision
 from medicarche import converge
-from medicarche.cloud import Connections, Target, connect, observe
+from medicarche.cloud import ApiError, Connections, Target, connect, observe
+from medicarche.cloud.marks import key_pair_name
 from medicarche.errors import CloudRefused, ConvergenceError
-from medicarche.plan.resources import Image, Router, SecurityGroupRule
+from medicarche.plan.resources import Flavor, Image, Router, SecurityGroupRule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -224,6 +229,127 @@ def test_a_half_uploaded_image_is_made_again(
     provision(connections, image)
     assert [raw["status"] for raw in cloud.glance.images.values()] == ["active"]
     assert cloud.census() == EVERYTHING
+
+
+def test_an_image_that_glance_took_for_whole_though_it_was_cut_is_made_again(
+    cloud: FakeOpenStack, connections: Connections, image: Path
+) -> None:
+    provision(connections, image)
+    (uploaded,) = cloud.glance.images.values()
+    uploaded["size"] -= 1
+    provision(connections, image)
+    (again,) = cloud.glance.images.values()
+    assert again["id"] != uploaded["id"]
+    assert cloud.census() == EVERYTHING
+
+
+def test_an_upload_whose_answer_is_lost_is_not_repeated(
+    cloud: FakeOpenStack, connections: Connections, image: Path
+) -> None:
+    cloud.order(Fault(Kind.LOSE, "PUT", "/file"))
+    provision(connections, image)
+    assert sum("/file" in path for _, path in cloud.faults.writes) == 1
+
+
+def test_a_private_flavor_whose_maker_died_before_it_gave_access(
+    cloud: FakeOpenStack, connections: Connections, image: Path
+) -> None:
+    wanted = [replace(r, public=False) if isinstance(r, Flavor) else r for r in company()]
+    cloud.order(Fault(Kind.REFUSE, "POST", "/flavors/.*/action", status=400))
+    with pytest.raises(ConvergenceError):
+        provision(connections, image, wanted)
+    assert cloud.nova.access == set()
+    provision(connections, image, wanted)
+    (flavor,) = cloud.nova.flavors
+    assert cloud.nova.access == {(flavor, "project-demo")}
+    assert plan(connections, wanted).empty
+    destroy(connections)
+    assert cloud.census() == {}
+
+
+def test_ctrl_c_lets_what_is_under_way_finish(
+    cloud: FakeOpenStack, connections: Connections, image: Path
+) -> None:
+    cloud.nova.looks = 1_000_000
+    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        provision(connections, image)
+    timer.join()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert [server["status"] for server in cloud.nova.servers.values()] == ["BUILD"]
+    (server,) = cloud.nova.servers.values()
+    server["_looks"] = 1
+    provision(connections, image)
+    assert cloud.census() == EVERYTHING
+    assert plan(connections).empty
+
+
+def test_a_mistake_of_ours_is_not_swallowed(
+    connections: Connections, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(*_arguments: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sys.modules["medicarche.converge.apply"], "act", mistaken)
+        with pytest.raises(ZeroDivisionError):
+            provision(connections, image)
+    with monkeypatch.context() as patched:
+        patched.setattr(sys.modules["medicarche.converge.apply"], "poll", mistaken)
+        with pytest.raises(ZeroDivisionError):
+            provision(connections, image)
+
+
+def test_a_plan_with_conflicts_is_not_run(
+    cloud: FakeOpenStack, connections: Connections, image: Path
+) -> None:
+    admin = connections.admin
+    assert admin is not None
+    flavor = {"name": "medicarche.small", "vcpus": 1, "ram": 1, "disk": 1, "os-flavor-access:is_public": True}
+    admin.compute.post("/flavors", {"flavor": flavor})
+    writes = len(cloud.faults.writes)
+    with pytest.raises(ConvergenceError, match=r"in the way:\n.*flavor/medicarche.small"):
+        provision(connections, image)
+    assert len(cloud.faults.writes) == writes
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(data=strategies.data())
+def test_whatever_is_broken_by_hand_is_mended(
+    cloud: FakeOpenStack, connections: Connections, image: Path, data: strategies.DataObject
+) -> None:
+    cloud.clear()
+    wanted = company(("a", "b"))
+    provision(connections, image, wanted)
+    whole = cloud.census()
+    for _ in range(data.draw(strategies.integers(1, 4))):
+        _break(cloud, connections, data)
+    provision(connections, image, wanted)
+    assert cloud.census() == whole
+    assert plan(connections, wanted).empty
+
+
+def _break(cloud: FakeOpenStack, connections: Connections, data: strategies.DataObject) -> None:
+    """Delete something by hand, if the cloud allows it."""
+    kinds = ("floatingips", "security-group-rules", "ports", "servers", "flavors", "images", "os-keypairs")
+    kind = data.draw(strategies.sampled_from(kinds))
+    admin = connections.admin
+    assert admin is not None
+    stores = {"servers": cloud.nova.servers, "flavors": cloud.nova.flavors, "images": cloud.glance.images}
+    if kind == "os-keypairs":
+        connections.member.compute.delete(f"/os-keypairs/{key_pair_name(NAME, 'administration')}")
+        return
+    store = stores[kind] if kind in stores else cloud.neutron.store(kind)
+    if not store:
+        return
+    victim = data.draw(strategies.sampled_from(range(len(store))))
+    identifier = list(store)[victim]
+    api = {"servers": connections.member.compute, "flavors": admin.compute, "images": admin.image}.get(
+        kind, connections.member.network
+    )
+    with suppress(ApiError):
+        api.delete(f"/{kind}/{identifier}")
 
 
 def test_rules_added_by_hand_are_removed(cloud: FakeOpenStack, connections: Connections, image: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING
 
-from medicarche.cloud.calls import ApiError
+from medicarche.cloud.calls import AMBIGUOUS_STATUSES, ApiError
 from medicarche.cloud.marks import PROPERTY_PREFIX
 from medicarche.cloud.work import Work, create_once, while_in_use
 from medicarche.errors import CloudUnreachable, ConvergenceError
@@ -12,18 +12,20 @@ from medicarche.plan.resources import Image, Kind, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from medicarche.cloud.calls import Api
     from medicarche.cloud.connect import Connection
     from medicarche.cloud.listing import Listing, Raw
     from medicarche.plan.model import Observed
 
 __all__ = ["ImageHandler"]
 
-MARK, ENVIRONMENT, RECIPE = (
-    f"{PROPERTY_PREFIX}mark",
-    f"{PROPERTY_PREFIX}environment",
-    f"{PROPERTY_PREFIX}recipe",
-)
+MARK = f"{PROPERTY_PREFIX}mark"
+ENVIRONMENT = f"{PROPERTY_PREFIX}environment"
+RECIPE = f"{PROPERTY_PREFIX}recipe"
+#: bytes of the whole file
+SIZE = f"{PROPERTY_PREFIX}size"
 #: what Glance and its clients write into an image by themselves
 OWN_KEYS = frozenset(
     [
@@ -58,7 +60,7 @@ OWN_KEYS = frozenset(
     ]
 )
 UPLOADS = 3
-CONFLICT = 409
+UNAUTHORIZED = 401
 
 
 class ImageHandler:
@@ -88,8 +90,13 @@ class ImageHandler:
                 min_ram_mib=raw.get("min_ram") or 0,
                 properties=_properties(raw),
             )
+            status = str(raw["status"])
+            if status == "active" and raw.get(SIZE) not in {None, str(raw.get("size"))}:
+                # an upload that was cut off and that Glance took for whole; its own word where it notices
+                status = "killed"
             in_use = any(_image_id(server) == raw["id"] for server in listing.raw["servers"])
-            listing.add(image, raw, owned=owned, in_use=in_use, detail={"size": str(raw.get("size") or 0)})
+            detail = {"size": str(raw.get("size") or 0)}
+            listing.add(image, raw, owned=owned, status=status, in_use=in_use, detail=detail)
 
     def needs_admin(self, work: Work, resource: Resource) -> bool:  # noqa: ARG002 - the protocol's argument
         """Those that everybody can see."""
@@ -114,6 +121,7 @@ class ImageHandler:
             MARK: work.mark(wanted),
             ENVIRONMENT: work.environment,
             RECIPE: wanted.recipe,
+            SIZE: str(path.stat().st_size),
         }
 
         def find() -> list[Raw]:
@@ -123,21 +131,27 @@ class ImageHandler:
             return [raw for raw in found if raw["status"] == "queued"]
 
         made = create_once(work, lambda: api.post("/images", body), find)
-        identifier = str(made["id"])
+        self._upload(work, api, str(made["id"]), path)
+        return str(made["id"])
+
+    def _upload(self, work: Work, api: Api, identifier: str, path: Path) -> None:
         size = path.stat().st_size
         for attempt in range(UPLOADS):
-            with path.open("rb") as stream:
-                try:
+            try:
+                with path.open("rb") as stream:
                     api.upload(f"/images/{identifier}/file", _Reader(stream, size, work.progress))
-                    break
-                except (CloudUnreachable, ApiError) as error:
-                    if self._uploaded(connection, identifier):
-                        break
-                    refused = isinstance(error, ApiError) and error.status < 500  # noqa: PLR2004 - HTTP's own
-                    if refused or attempt == UPLOADS - 1:
-                        raise
-                    work.clock.back_off(attempt)
-        return identifier
+            except (CloudUnreachable, ApiError) as error:
+                there = api.get(f"/images/{identifier}")
+                if there["status"] == "active" and there["size"] == size:
+                    return  # only the answer was lost
+                passing = not isinstance(error, ApiError) or error.status in AMBIGUOUS_STATUSES | {
+                    UNAUTHORIZED
+                }
+                if there["status"] != "queued" or not passing or attempt == UPLOADS - 1:
+                    raise
+                work.clock.back_off(attempt)
+            else:
+                return
 
     def update(self, work: Work, observed: Observed, wanted: Image) -> None:
         """Change visibility, minima and properties."""
@@ -165,9 +179,6 @@ class ImageHandler:
 
     def _connection(self, work: Work, resource: Resource) -> Connection:
         return work.admin if self.needs_admin(work, resource) else work.member
-
-    def _uploaded(self, connection: Connection, identifier: str) -> bool:
-        return bool(connection.image.get(f"/images/{identifier}")["status"] == "active")
 
 
 class _Reader:
