@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medicarche.image.build import build
+from medicarche.image.builder import build
 from medicarche.image.recipe import disk_format, properties, recipe_hash
 
 __all__ = ["build", "disk_format", "properties", "recipe_hash"]

@@ -6,6 +6,7 @@ import fcntl
 import os
 import platform
 import re
+import shlex
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -103,7 +104,7 @@ def _build(  # noqa: PLR0917 - one step of `build`, with its arguments
         *recipe.mmdebstrap_options(image, locale, hypervisor),
         f"--customize-hook=sync-in {overlay} /",
         f"--customize-hook=copy-in {script} /tmp",
-        f'--customize-hook=chroot "$1" sh /tmp/customize.sh {" ".join(map(_quoted, arguments))}',
+        f'--customize-hook=chroot "$1" sh /tmp/customize.sh {shlex.join(arguments)}',
         '--customize-hook=rm "$1/tmp/customize.sh"',
         image.suite,
         str(tree),
@@ -210,7 +211,3 @@ def _lock(folder: Path, stage: Stage) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _quoted(word: str) -> str:
-    return "'" + word.replace("'", "'\\''") + "'"
