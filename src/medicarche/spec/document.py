@@ -86,7 +86,15 @@ class Document:
             f"{self.path}:{p.line}: {p.path}: {p.text}" if p.path else f"{self.path}:{p.line}: {p.text}"
             for p in sorted(set(problems))
         ]
-        return SpecificationError("\n".join(lines), hint=f"correct {self.path}, then run the command again")
+        return SpecificationError(
+            "\n".join(_one_line(line) for line in lines),
+            hint=f"correct {self.path}, then run the command again",
+        )
+
+
+def _one_line(text: str) -> str:
+    """Write what a terminal would act upon as an escape: one error is one line, whatever the file holds."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _dotted(path: KeyPath) -> str:
@@ -95,8 +103,7 @@ def _dotted(path: KeyPath) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
             continue
-        # one error is one line, whatever stands in a key
-        key = part if part.isprintable() and part else repr(part)
+        key = part or "''"
         text += f".{key}" if text else key
     return text
 

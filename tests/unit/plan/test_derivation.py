@@ -179,12 +179,8 @@ def test_pools_leave_the_gateway_out(
     external, private = environment.networks
     subnets = (dataclasses.replace(private.subnets[0], gateway=gateway),)
     networks = (external, dataclasses.replace(private, subnets=subnets))
-    resources = (
-        derive(dataclasses.replace(environment, networks=networks, routers=()), SITE) if gateway else None
-    )
-    if resources is None:
-        alone = dataclasses.replace(environment, networks=networks, routers=(), instances=(), applications=())
-        resources = derive(alone, SITE)
+    alone = dataclasses.replace(environment, networks=networks, routers=(), instances=(), applications=())
+    resources = derive(alone, SITE)
     found = {subnet.name: subnet.pools for subnet in _of(resources, Subnet)}
     assert found["private-subnet"] == pools
 

@@ -65,9 +65,9 @@ def test_each_difference_is_told_once(plan: Plan) -> None:
         "- security_group/old (security_group-old): no longer wanted",
         "~ subnet/private: dns differs",
         "    dns: [red]10.0.0.1 → none",
-        "+ key_pair/admin",
         "± flavor/small: replaced, disk_gib differs",
         "    disk_gib: 8 → 5",
+        "+ key_pair/admin",
         "",
         "lab: 1 to create, 1 to update, 1 to replace, 2 to delete",
     ]
