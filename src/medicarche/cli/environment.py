@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +18,9 @@ from medicarche.spec import json_schema
 from medicarche.status import Status
 from medicarche.status import status as observe_status
 from medicarche.target import Options, Selection, select
+
+if TYPE_CHECKING:
+    from medicarche.deploy import DeployResult
 
 __all__ = ["destroy", "plan", "provision", "schema", "status"]
 
@@ -33,16 +38,18 @@ def plan(context: click.Context, *, json_output: bool, deploy: bool) -> None:
     selection = select(context.obj)
     selection.enter()
     planned = provisioning.plan(selection)
-    changes = 0
-    if deploy:
-        changes = _deployment_changes(selection, planned, quiet=json_output)
+    deployment = _deployment(selection, planned, quiet=json_output) if deploy else None
     if json_output:
-        print_json({**plan_as_json(planned.plan), **({"deployment_changes": changes} if deploy else {})})
+        inside = {"deployment": asdict(deployment)} if deployment is not None else {}
+        print_json({**plan_as_json(planned.plan), **inside})
     else:
         results().print(render_plan(planned.plan))
+        if deployment is not None:
+            _print_deployment(deployment)
     if planned.plan.conflicts:
         raise CloudUnsuitable("\n".join(planned.plan.conflicts))
-    context.exit(CHANGES if changes or not planned.plan.empty else 0)
+    changed = not planned.plan.empty or (deployment is not None and deployment.changes > 0)
+    context.exit(CHANGES if changed else 0)
 
 
 @click.command()
@@ -115,14 +122,25 @@ def schema() -> None:
     print_json(json_schema())
 
 
-def _deployment_changes(selection: Selection, planned: provisioning.Planned, *, quiet: bool) -> int:
-    """Count what deploying would change, and show it; instances that aren't there yet are not looked into."""
+def _deployment(selection: Selection, planned: provisioning.Planned, *, quiet: bool) -> DeployResult | None:
+    """Look what deploying would change; None where there is no instance yet to look into."""
     instances = converge.instances(planned.connections, selection.environment.name)
     if not instances:
-        return 0
+        return None
     reporter = SilentReporter() if quiet else progress()
-    found = provisioning.run_deployment(selection, planned.site, instances, reporter, dry_run=True)
-    return found.changes
+    return provisioning.run_deployment(selection, planned.site, instances, reporter, dry_run=True)
+
+
+def _print_deployment(deployment: DeployResult) -> None:
+    console = results()
+    for name, instance in sorted(deployment.instances.items()):
+        console.print(
+            f"in {name}: " + (f"{len(instance.changed)} to change" if instance.changed else "nothing to do")
+        )
+        for operation in instance.changed:
+            console.print(f"  ~ {operation}", markup=False)
+            for detail in instance.details.get(operation, ()):
+                console.print(f"      {detail}", markup=False)
 
 
 def _ask(planned: Plan) -> bool:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["print_json", "progress", "results", "table"]
 
+PIPE_WIDTH = 400
+
 
 def progress() -> ConsoleReporter:
     """Return the reporter for long work."""
@@ -24,7 +26,10 @@ def progress() -> ConsoleReporter:
 
 def results() -> Console:
     """Return the console for results; colour only on a terminal (and NO_COLOR is obeyed, as rich does)."""
-    return Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH  # a reader of our output wants whole lines, not those of 80 columns
+    return console
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
