@@ -3,7 +3,6 @@
 from medicarche.plan.derivation import application_group, derive
 from medicarche.plan.graph import mermaid
 from medicarche.plan.model import Action, FieldChange, Observed, Plan, Verb, mark
-from medicarche.plan.naming import cloud_name, logical_name
 from medicarche.plan.planner import make_plan, plan_destroy
 from medicarche.plan.render import plan_as_json, render_plan, summary
 
@@ -14,9 +13,7 @@ __all__ = [
     "Plan",
     "Verb",
     "application_group",
-    "cloud_name",
     "derive",
-    "logical_name",
     "make_plan",
     "mark",
     "mermaid",

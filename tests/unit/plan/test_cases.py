@@ -65,6 +65,7 @@ def _observed(case: dict[str, Any], before: dict[str, Resource]) -> list[Observe
     for values in case.get("observed", ()):
         own = dict(values)
         seen = {key: own.pop(key) for key in ("id", "status", "in_use", "created_at") if key in own}
+        seen["references"] = tuple(references.get(seen["id"], {}).items())
         owner = own.pop("mark", None)
         if "is" in own:
             address = own["is"]

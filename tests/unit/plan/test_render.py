@@ -12,8 +12,6 @@ from rich.console import Console
 from medicarche.plan import (
     Observed,
     Plan,
-    cloud_name,
-    logical_name,
     make_plan,
     mark,
     mermaid,
@@ -21,7 +19,7 @@ from medicarche.plan import (
     render_plan,
     summary,
 )
-from medicarche.plan.resources import Flavor, KeyPair, Kind, Network, SecurityGroup, SecurityGroupRule, Subnet
+from medicarche.plan.resources import Flavor, KeyPair, Network, SecurityGroup, SecurityGroupRule, Subnet
 
 SMALL = Flavor(name="small", vcpus=2, ram_mib=1024, disk_gib=5)
 NETWORK = Network(name="private")
@@ -113,17 +111,6 @@ def test_mermaid() -> None:
         '  a1["create subnet/private"]:::create',
         "  a0 --> a1",
     ]
-
-
-def test_key_pairs_carry_their_mark_in_their_name() -> None:
-    key = KeyPair(name="admin", public_key="k")
-    name = cloud_name("lab", key)
-    assert name == "medicarche-lab-admin"
-    assert logical_name("lab", Kind.KEY_PAIR, name) == "admin"
-    assert logical_name("other", Kind.KEY_PAIR, name) is None
-    assert logical_name("lab", Kind.KEY_PAIR, "medicarche-lab-") is None
-    assert logical_name("lab", Kind.NETWORK, name) is None
-    assert cloud_name("lab", NETWORK) == "private"
 
 
 @pytest.mark.parametrize("wanted", [[NETWORK, NETWORK], [SUBNET]])
