@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from ruamel.yaml import YAML
 
 from medicarche.embedded import namespace
 from medicarche.probe import Client
@@ -27,32 +26,34 @@ def dashboard(provisioned: Built) -> str:
     embedded = provisioned.selection.embedded
     if embedded is None:
         pytest.skip("a configured cloud's dashboard isn't ours to find")
-    host, port = embedded.forwards()["dashboard"]
-    return f"http://{host}:{port}"
+    address = embedded.status().dashboard
+    assert address, "no port of this machine leads to the dashboard"
+    return address.rstrip("/")
 
 
 @pytest.fixture(scope="module")
-def person(provisioned: Built) -> tuple[str, str, str]:
-    """User name, password and domain of a person in clouds.yaml."""
-    file = provisioned.selection.target.clouds_yaml
-    assert file is not None
-    clouds = YAML(typ="safe").load(file.read_text(encoding="utf-8"))["clouds"]
-    for entry in clouds.values():
-        auth = entry["auth"]
-        if "username" in auth and auth["username"] != "admin":
-            return auth["username"], auth["password"], auth.get("user_domain_name", "Default")
-    pytest.fail(f"{file}: no person who isn't the admin", pytrace=False)
+def person(provisioned: Built, dashboard: str) -> tuple[str, str, str]:
+    """User name, password and domain of a person who isn't the admin."""
+    del dashboard  # asked for first: it skips where the cloud isn't an embedded one
+    embedded = provisioned.selection.embedded
+    assert embedded is not None
+    user, password = embedded.dashboard_login()
+    assert user != "admin"
+    return user, password, "Default"
 
 
 @pytest.fixture(scope="module")
 def page(dashboard: str, person: tuple[str, str, str]) -> Iterator[Callable[[str], str]]:
     """Log in through the login page, then fetch pages by their path."""
     # the forward is on the host's loopback address: a browser isn't in the cloud's network name space
-    with namespace.outside(), Client(timeout=90) as client:
-        assert _log_in(client, dashboard, *person), "the dashboard refused the login"
+    # only each request is made outside: other fixtures talk to the cloud in between
+    with Client(timeout=90) as client:
+        with namespace.outside():
+            assert _log_in(client, dashboard, *person), "the dashboard refused the login"
 
         def fetch(path: str) -> str:
-            answer = client.get(f"{dashboard}{path}", allow_redirects=True)
+            with namespace.outside():
+                answer = client.get(f"{dashboard}{path}", allow_redirects=True)
             assert answer.status_code == 200
             assert "/auth/login" not in answer.url, "the session didn't hold"
             return answer.text

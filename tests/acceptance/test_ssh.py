@@ -112,7 +112,7 @@ def test_only_the_administrators_accounts_have_a_shell_and_a_key(
     user = user_of(provisioned.selection, instance.name)
     with_keys = machine.check_output(
         "for h in $(getent passwd | cut -d: -f6 | sort -u); do"
-        " [ ! -s $h/.ssh/authorized_keys ] || stat --format=%%U $h/.ssh/authorized_keys; done"
+        " [ ! -s $h/.ssh/authorized_keys ] || stat --format=%U $h/.ssh/authorized_keys; done"
     ).split()
     assert set(with_keys) <= {user, "root"}
     # cloud-init gives root the key with a forced command that only says whom to log in as

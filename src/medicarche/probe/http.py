@@ -54,6 +54,11 @@ class Client(requests.Session):
         options.setdefault("allow_redirects", False)
         return super().request(method, url, *arguments, **options)
 
+    def get(self, url: str | bytes, **options: Any) -> requests.Response:  # noqa: ANN401 - as in requests
+        """Send a GET request; see `request`. `requests.Session.get` would follow redirects by itself."""
+        options.setdefault("allow_redirects", False)
+        return super().get(url, **options)
+
 
 def answers(url: str, authority: Path | None = None, *, timeout: float = 10) -> bool:
     """Say whether a URL is answered by something that works: a status below 500, over TLS that holds."""

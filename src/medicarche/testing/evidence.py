@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,9 @@ __all__ = ["gather", "mask", "shorten"]
 
 #: characters of one section of a report
 LONGEST = 6_000
-_JOURNAL_LINES = 60
+_JOURNAL_LINES = 400
+#: our own coming and going in the instance, which would drown what its services say
+_OURS = re.compile(r"^\S+ \S+ (sudo|sshd|sshd-session|runuser|systemd-logind)\[")
 _SHORTEST_SECRET = 8
 
 #: seconds for one command: a report must not hang where the instance does
@@ -37,7 +40,9 @@ def gather(built: Built, instances: Iterable[InstanceState]) -> list[tuple[str, 
             ("journal", f"journalctl --no-pager --lines={_JOURNAL_LINES} --priority=info --output=short-iso"),
             ("listening sockets", SS_COMMAND),
         ):
-            sections.append((f"{instance.name}: {title}", _run(built, instance, command)))
+            lines = _run(built, instance, command).splitlines()
+            kept = "\n".join(line for line in lines if not _OURS.match(line))
+            sections.append((f"{instance.name}: {title}", kept))
     sections.append(("security-group rules of the project", _rules(built)))
     return [(title, shorten(mask(text, secrets))) for title, text in sections]
 
@@ -59,12 +64,12 @@ def shorten(text: str, longest: int = LONGEST) -> str:
 
 def _run(built: Built, instance: InstanceState, command: str) -> str:
     try:
-        _, output, errors = ssh_to(built.selection, instance.name).run(
+        code, output, errors = ssh_to(built.selection, instance.name).run(
             instance, ["sudo", "--non-interactive", *shlex.split(command)], timeout=_PATIENCE
         )
     except MedicarcheError as error:
         return f"not to be had: {error.message}"
-    return output + errors
+    return output if code == 0 else output + errors
 
 
 def _rules(built: Built) -> str:

@@ -172,10 +172,8 @@ def test_a_cloud_that_refuses_the_password(up: Sandbox, tmp_path: Path) -> None:
     clouds.write_text(
         CLOUDS.replace("silent", "refusing").replace("127.0.0.1:9", "127.0.0.1:5000"), encoding="utf-8"
     )
-    done = up.run(
-        "cloud", "enter", "--", "env", f"OS_CLIENT_CONFIG_FILE={clouds}", PROGRAM, "--cloud", "refusing", "plan",
-        timeout=120,
-    )  # fmt: skip
+    command = ("env", f"OS_CLIENT_CONFIG_FILE={clouds}", PROGRAM, "--cloud", "refusing", "plan")
+    done = up.run("cloud", "enter", "--", *command, timeout=120)
     assert_refused(done, 5, "refuse")
 
 

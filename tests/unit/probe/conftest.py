@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import http.server
 import ipaddress
 import socket
 import ssl
@@ -101,6 +102,31 @@ def serve_tls() -> Iterator[Callable[[dict[str, Path]], int]]:
 def tls_port(issued: dict[str, Path], serve_tls: Callable[..., int]) -> int:
     """A TLS server that speaks 1.2 only and answers every request with 404."""
     return serve_tls(issued, ssl.TLSVersion.TLSv1_2)
+
+
+class _Redirecting(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(301)
+        self.send_header("Location", self.headers["X-Where"])
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_POST = do_GET  # noqa: N815 - the name that http.server looks for
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def redirecting_port() -> Iterator[int]:
+    """A server that redirects to where the request's header X-Where says."""
+    with http.server.HTTPServer(("127.0.0.1", 0), _Redirecting) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join(timeout=10)
 
 
 @contextlib.contextmanager

@@ -40,3 +40,17 @@ def test_the_machines_proxy_isnt_asked(
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
     with Client(issued["authority"]) as client:
         assert client.get(f"https://127.0.0.1:{tls_port}/").status_code == 404
+
+
+def test_a_redirect_is_shown_and_not_followed_unless_told_to(
+    tls_port: int, issued: dict[str, Path], redirecting_port: int
+) -> None:
+    target = f"https://127.0.0.1:{tls_port}/"
+    with Client(issued["authority"]) as client:
+        for method in (client.get, client.post):
+            answer = method(f"http://127.0.0.1:{redirecting_port}/", headers={"X-Where": target})
+            assert (answer.status_code, answer.headers["location"]) == (301, target)
+        followed = client.get(
+            f"http://127.0.0.1:{redirecting_port}/", headers={"X-Where": target}, allow_redirects=True
+        )
+        assert (followed.status_code, followed.url) == (404, target)
