@@ -50,7 +50,7 @@ def destroy(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Unit tests: no root, no network."""
     install(session, "deploy", "acceptance", also=TESTING)
-    session.run("pytest", "tests/unit", *session.posargs)
+    session.run("pytest", "tests/unit", "-n", "auto", *session.posargs)
 
 
 @nox.session

@@ -54,7 +54,8 @@ def test_the_representation_hides_them(tmp_path: Path) -> None:
 
 def test_two_runs_at_once_agree(tmp_path: Path) -> None:
     jobs = [(tmp_path, f"purpose/{n % 5}") for n in range(40)]
-    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+    # forked: a spawned process couldn't import this module, which pytest imports by its path
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("fork")) as pool:
         made = list(pool.map(_make, jobs))
     assert len(set(made)) == 5
     assert json.loads((tmp_path / "credentials.json").read_text()) == {
