@@ -112,6 +112,7 @@ def test_the_last_boots_keys_count() -> None:
         "-----BEGIN SSH HOST KEY KEYS-----\nssh-ed25519 AAAAnonsense r@x\n-----END SSH HOST KEY KEYS-----\n",
         f"{_new_key()} root@website\n",
     ],
+    ids=["empty", "cut short", "nonsense", "outside of the block"],
 )
 def test_anything_else_is_no_host_key(text: str) -> None:
     assert ssh.host_keys(text) == ()

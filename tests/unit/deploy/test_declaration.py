@@ -163,7 +163,7 @@ def test_nginx_refuses_foreign_hosts_and_speaks_tls_only(tmp_path: Path) -> None
     assert "listen 80 default_server;" in text
     assert "listen 8088 ssl default_server;" in text
     assert f"server_name {' '.join(instance['host_names'])};" in text
-    assert 'Strict-Transport-Security $' not in text
+    assert "Strict-Transport-Security $" not in text
     assert "return 301 https://$host:8088$request_uri;" in text
 
 
