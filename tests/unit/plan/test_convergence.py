@@ -564,5 +564,5 @@ def test_a_thousand_resources_are_planned_in_less_than_a_second() -> None:
     started = time.perf_counter()
     assert len(plan_destroy(ENVIRONMENT, observed).actions) == len(wanted)
     destroying = time.perf_counter() - started
-    # generous: the machine may be busy; measured 0.05 s each
+    # generous: the machine may be busy; measured 0.2 s each on a busy one
     assert max(creating, comparing, destroying) < 1.0
