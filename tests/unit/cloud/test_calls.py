@@ -84,7 +84,11 @@ def test_a_get_is_not_repeated_for_ever(cloud: FakeOpenStack, member: Connection
 YESTERDAY = format_datetime(datetime.now(UTC) - timedelta(days=1))
 
 
-@pytest.mark.parametrize(("header", "seconds"), [("7", 7), ("100000", 60), (YESTERDAY, 0), ("nonsense", 0.5)])
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7), ("100000", 60), (YESTERDAY, 0), ("nonsense", 0.5)],
+    ids=["seconds", "too long", "a date that has passed", "nonsense"],
+)
 def test_retry_after_is_obeyed(
     cloud: FakeOpenStack, member: Connection, still: StillClock, header: str, seconds: float
 ) -> None:
