@@ -148,11 +148,9 @@ POSTS = [
     [
         Fault(Kind.LOSE, "POST", ""),
         Fault(Kind.DROP, "POST", ""),
-        Fault(Kind.REFUSE, "POST", "", status=503),
         Fault(Kind.REFUSE_AFTER, "POST", "", status=504),
-        Fault(Kind.REFUSE, "POST", "", status=429, headers={"Retry-After": "7"}),
     ],
-    ids=["answer lost", "request lost", "503", "504 though done", "429"],
+    ids=["answer lost", "request lost", "504 though done"],
 )
 def test_a_post_of_unknown_fate_makes_no_duplicate(
     cloud: FakeOpenStack, connections: Connections, image: Path, path: str, fault: Fault
@@ -217,6 +215,15 @@ def test_a_destruction_that_dies_at_any_write_is_finished_by_the_next(
         destroy(connections)
         assert cloud.census() == {}, f"died at write {write}"
         cloud.clear()
+
+
+def test_an_interfaces_removal_whose_answer_is_lost(
+    cloud: FakeOpenStack, connections: Connections, image: Path
+) -> None:
+    provision(connections, image)
+    cloud.order(Fault(Kind.LOSE, "PUT", "/remove_router_interface"))
+    destroy(connections)
+    assert cloud.census() == {}
 
 
 def test_a_half_uploaded_image_is_made_again(
