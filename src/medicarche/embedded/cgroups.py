@@ -4,8 +4,8 @@ Everything that runs in the subtree is the node's by construction: its processes
 started, and their children are born there. So stopping the node needs no list of processes, and no process
 number that may be another's by now.
 
-Hosts with version 1 (a hierarchy for each controller) and with version 2 only (one hierarchy, as Debian 12 and
-Ubuntu 24.04 come) are both supported: https://docs.kernel.org/admin-guide/cgroup-v2.html.
+Hosts with version 1 (a hierarchy for each controller) and with version 2 only (one hierarchy, as Debian 12
+and Ubuntu 24.04 come) are both supported: https://docs.kernel.org/admin-guide/cgroup-v2.html.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def is_unified(root: Path = ROOT) -> bool:
 def plan(name: str, *, root: Path = ROOT, own: Path = Path("/proc/self/cgroup")) -> Groups:
     """Return the groups that a node of that name gets; nothing is made yet.
 
-    Version 1: a child of the group that this process is in, in each hierarchy, so that limits that were put on
-    us hold for the node too. Version 2: a child of the root, since a group with processes in it (as ours) can't
-    hand controllers on to its children.
+    Version 1: a child of the group that this process is in, in each hierarchy, so that limits that were put
+    on us hold for the node too. Version 2: a child of the root, since a group with processes in it (as ours)
+    can't hand controllers on to its children.
     """
     if is_unified(root):
         return Groups((root / name,), unified=True)
@@ -167,7 +167,13 @@ class Groups:
                     control.write_text(f"+{controller}")
                 except OSError as error:
                     # busy: we are in a container whose root group has processes; the node runs without it
-                    if error.errno not in {errno.EBUSY, errno.ENOTSUP, errno.EINVAL, errno.EACCES, errno.EPERM}:
+                    if error.errno not in {
+                        errno.EBUSY,
+                        errno.ENOTSUP,
+                        errno.EINVAL,
+                        errno.EACCES,
+                        errno.EPERM,
+                    }:
                         raise
 
 

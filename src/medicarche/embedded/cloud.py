@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -10,16 +9,15 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ruamel.yaml import YAML
-
 from medicarche.embedded import (
     bridge,
+    build,
     cloud_secrets,
     configure,
+    kvm,
     lock,
     logs,
     namespace,
@@ -29,11 +27,12 @@ from medicarche.embedded import (
     recipe,
     rootfs,
 )
-from medicarche.embedded.cgroups import is_unified
 from medicarche.embedded.mirrors import mirrors_for
 from medicarche.embedded.node import Node
+from medicarche.embedded.status import CloudStatus, SiteFacts
 from medicarche.errors import CommandError, MachineError
 from medicarche.paths import Paths
+from medicarche.process import last_lines
 from medicarche.spec.environment import Mirrors
 
 if TYPE_CHECKING:
@@ -41,59 +40,12 @@ if TYPE_CHECKING:
 
     from medicarche.progress import Reporter, Stage
 
-__all__ = ["ADMIN_CLOUD", "MEMBER_CLOUD", "CloudStatus", "EmbeddedCloud", "SiteFacts"]
+__all__ = ["EmbeddedCloud"]
 
-#: The entries of the cloud's clouds.yaml: the company's user, and the cloud's admin.
-MEMBER_CLOUD: Final = "medicarche"
-ADMIN_CLOUD: Final = "medicarche-admin"
 PROXY_PORT: Final = 3142
 DASHBOARD_PORT: Final = 8080
 RUN: Final = Path("/run/medicarche")
 _READY_SECONDS: Final = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class SiteFacts:
-    """What the embedded cloud is like, for `medicarche.spec.environment.Site`.
-
-    Attributes:
-        hypervisor: ``lxc`` or ``kvm``.
-        disk_format: of the images that it boots.
-        package_proxy: address and port at which instances find the package proxy.
-        external_physical_network: the provider's name for the external network.
-    """
-
-    hypervisor: recipe.Hypervisor
-    disk_format: Literal["raw", "qcow2"]
-    package_proxy: tuple[str, int]
-    external_physical_network: str
-
-
-@dataclass(frozen=True, slots=True)
-class CloudStatus:
-    """How the cloud is.
-
-    Attributes:
-        name: the cloud's.
-        state: ``absent``, ``stopped``, ``running`` (not, or not yet, ready), ``ready``.
-        waiting: service → why it isn't ready.
-        dashboard: Horizon's URL on the host.
-        forwards: all forwards as the bridge has them: ``{"listen", "got", "connect"}`` each.
-        folder: where the cloud's data is.
-        clouds_yaml: the file with its credentials.
-        netns: its network name space.
-        hypervisor: ``lxc`` or ``kvm``.
-    """
-
-    name: str
-    state: Literal["absent", "stopped", "running", "ready"]
-    folder: Path
-    clouds_yaml: Path
-    netns: Path
-    hypervisor: str | None = None
-    waiting: Mapping[str, str] = field(default_factory=dict)
-    dashboard: str | None = None
-    forwards: tuple[Mapping[str, Any], ...] = ()
 
 
 class EmbeddedCloud:
@@ -138,13 +90,13 @@ class EmbeddedCloud:
         preflight.check(
             home=self.paths.home,
             cache=self.paths.cache,
-            sources=mirrors_for(self._mirrors, recipe.SUITE),
-            cached=packages.complete and schema.complete,
+            sources=self._sources(),
+            cached=packages.is_complete() and schema.is_complete(),
             running=self._node.leader() is not None,
         )
 
     def up(self, reporter: Reporter) -> None:
-        """Bring the cloud up, from nothing or from whatever a killed run or a reboot left; ready when it returns.
+        """Bring the cloud up, from nothing or from what a killed run or a reboot left; ready when it returns.
 
         Where it is up and ready already, that is all that is looked at.
 
@@ -163,9 +115,24 @@ class EmbeddedCloud:
             preflight.install_missing(reporter, log=self._log)
             with reporter.stage("Checking this machine"):
                 self.preflight()
-            packages, schema = self._build_layers(reporter)
+            packages, schema = self._layers()
+            build.ensure_layers(
+                packages,
+                schema,
+                hypervisor=self._hypervisor(),
+                sources=self._sources(),
+                log=self._log,
+                reporter=reporter,
+            )
             self._clean_up()
-            self._prepare(packages, schema)
+            build.prepare(
+                self.name,
+                self.folder,
+                self._node.config,
+                (schema, packages),
+                hypervisor=self._hypervisor(),
+                external_gateway=self.external_gateway,
+            )
             with reporter.stage("Starting the node"):
                 self._remember_owner()
                 started = time.time()
@@ -201,7 +168,6 @@ class EmbeddedCloud:
                 self._stop()
             with reporter.stage("Removing its data"):
                 rootfs.remove_tree(self.folder)
-            self._lock_file.unlink(missing_ok=True)
 
     def status(self) -> CloudStatus:
         """Say how the cloud is; asks its services where it runs."""
@@ -278,69 +244,15 @@ class EmbeddedCloud:
     # --- layers and configuration
 
     def _layers(self) -> tuple[rootfs.Layer, rootfs.Layer]:
-        folder = self.paths.cache / "node"
-        packages = rootfs.Layer(folder, "packages", recipe.packages_hash(self._hypervisor()))
-        script = configure.render_schema_script()
-        return packages, rootfs.Layer(folder, "schema", recipe.digest([packages.name, script]))
+        return build.layers(self.paths.cache, self._hypervisor())
 
-    def _build_layers(self, reporter: Reporter) -> tuple[rootfs.Layer, rootfs.Layer]:
-        packages, schema = self._layers()
-        if not packages.complete:
-            with reporter.stage("Installing OpenStack's packages (once)") as stage:
-                rootfs.ensure_layer(
-                    packages,
-                    lambda tree: rootfs.install_packages(
-                        tree,
-                        hypervisor=self._hypervisor(),
-                        sources=mirrors_for(self._mirrors, recipe.SUITE),
-                        log=self._log,
-                        stage=stage,
-                    ),
-                )
-        if not schema.complete:
-            with reporter.stage("Making OpenStack's databases (once)") as stage:
-                rootfs.ensure_layer(
-                    schema,
-                    lambda tree: rootfs.make_schema(
-                        tree,
-                        packages=packages.tree,
-                        script=configure.render_schema_script(),
-                        log=self._log,
-                        stage=stage,
-                    ),
-                )
-        return packages, schema
-
-    def _prepare(self, packages: rootfs.Layer, schema: rootfs.Layer) -> None:
-        """Make the cloud's folder: secrets, credentials, configuration."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.folder.chmod(0o700)
-        made_of = self.folder / "layers"
-        if (self.folder / "complete").exists() and made_of.read_text() != schema.name:
-            raise MachineError(
-                f"the embedded cloud {self.name} was made from other packages than those of this Medicarche",
-                hint="remove it and make it anew: medicarche cloud purge, then cloud up",
-            )
-        made_of.write_text(schema.name, encoding="utf-8")
-        (self.folder / "hypervisor").write_text(self._hypervisor(), encoding="utf-8")
-        secrets = cloud_secrets.load_or_generate(self._secrets_file)
-        _write_clouds_yaml(self.clouds_yaml, secrets)
-        settings = configure.Settings(
-            secrets=secrets,
-            hypervisor=self._hypervisor(),
-            unified=is_unified(),
-            external_gateway=self.external_gateway,
-        )
-        configure.write_layer(configure.render(settings), self._node.config, (schema.tree, packages.tree))
+    def _sources(self) -> tuple[str, ...]:
+        return mirrors_for(self._mirrors, recipe.SUITE)
 
     def _hypervisor(self) -> recipe.Hypervisor:
         """What the cloud was made with; for a new one, what works here."""
         with suppress(FileNotFoundError):
             return "kvm" if (self.folder / "hypervisor").read_text(encoding="utf-8") == "kvm" else "lxc"
-        try:
-            from medicarche.embedded import kvm
-        except ImportError:
-            return "lxc"
         return "kvm" if kvm.kvm_works() else "lxc"
 
     # --- running
@@ -352,7 +264,7 @@ class EmbeddedCloud:
             packages.tree,
             self.folder / "proxy",
             self.paths.cache / "packages",
-            mirrors_for(self._mirrors, recipe.SUITE),
+            self._sources(),
         )
         config = self.folder / "bridge.json"
         forwards = [dict(f) for f in self._forwards_kept()]
@@ -383,7 +295,9 @@ class EmbeddedCloud:
     def _wait(self, started: float, stage: Stage) -> None:
         leader = self._node.leader()
         waiting: dict[str, str] = {}
-        with subprocess.Popen(self._readiness(leader, started, _READY_SECONDS), stdout=subprocess.PIPE, text=True) as p:
+        with subprocess.Popen(
+            self._readiness(leader, started, _READY_SECONDS), stdout=subprocess.PIPE, text=True
+        ) as p:
             assert p.stdout is not None  # noqa: S101 - for the type checker: it was asked for
             try:
                 for line in p.stdout:
@@ -399,7 +313,7 @@ class EmbeddedCloud:
 
     def _failure(self, waiting: Mapping[str, str]) -> CommandError:
         if self._node.leader() is None:
-            said = logs.last_lines(self._node.console)
+            said = last_lines(self._node.console)
             return CommandError(
                 f"the node ended while OpenStack's services were starting; its last words:\n{said}",
                 hint="try again: medicarche cloud up",
@@ -419,7 +333,11 @@ class EmbeddedCloud:
         if leader is None:
             return {"node": "it doesn't run"}
         done = subprocess.run(
-            self._readiness(leader, self._since(), 0), capture_output=True, text=True, check=False, timeout=120
+            self._readiness(leader, self._since(), 0),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
         )
         try:
             found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
@@ -431,7 +349,11 @@ class EmbeddedCloud:
         return namespace.inside_command(
             self.netns,
             [
-                *(sys.executable, "-c", "import sys; from medicarche.embedded.readiness import main; sys.exit(main())"),
+                *(
+                    sys.executable,
+                    "-c",
+                    "import sys; from medicarche.embedded.readiness import main; sys.exit(main())",
+                ),
                 *("--secrets", str(self._secrets_file), "--since", str(since), "--seconds", str(seconds)),
                 *("--metadata-socket", f"/proc/{leader}/root/var/lib/neutron/metadata_proxy"),
             ],
@@ -455,8 +377,6 @@ class EmbeddedCloud:
         self._node.stop()
         with suppress(FileNotFoundError):
             shutil.rmtree(self._node.run_folder)
-        with suppress(OSError):
-            RUN.rmdir()
 
     def _clean_up(self) -> None:
         """Remove what an earlier start left; a cloud that never became ready is made anew."""
@@ -473,7 +393,8 @@ class EmbeddedCloud:
 
     @property
     def _lock_file(self) -> Path:
-        return self.folder.with_name(f"{self.name}.lock")
+        # the machine's: a cloud of this name with its data elsewhere is in the way, too
+        return RUN / f"{self.name}.lock"
 
     @property
     def _owner_file(self) -> Path:
@@ -495,7 +416,7 @@ class EmbeddedCloud:
         owner = Path(self._owner_file.read_text(encoding="utf-8"))
         if owner.is_dir() and self._node.leader() is not None:
             raise MachineError(
-                f"an embedded cloud called {self.name} runs on this machine already, with its data in {owner}",
+                f"an embedded cloud called {self.name} runs here already, with its data in {owner}",
                 hint="give this one another name, or stop the other: MEDICARCHE_HOME="
                 f"{owner.parent.parent} medicarche cloud down",
             )
@@ -513,38 +434,7 @@ class EmbeddedCloud:
         return None
 
 
-_DASHBOARD: Final[dict[str, list[Any]]] = {"listen": ["127.0.0.1", DASHBOARD_PORT], "connect": ["127.0.0.1", 80]}
-
-
-def _write_clouds_yaml(path: Path, secrets: cloud_secrets.Secrets) -> None:
-    """Write the cloud's credentials in openstacksdk's format, readable by their owner only."""
-    common = {"region_name": configure.REGION, "identity_api_version": 3}
-    content = {
-        "clouds": {
-            MEMBER_CLOUD: {
-                "auth_type": "v3applicationcredential",
-                "auth": {
-                    "auth_url": configure.IDENTITY_URL,
-                    "application_credential_id": secrets.application_credential_id,
-                    "application_credential_secret": secrets.application_credential_secret,
-                },
-                **common,
-            },
-            ADMIN_CLOUD: {
-                "auth": {
-                    "auth_url": configure.IDENTITY_URL,
-                    "username": "admin",
-                    "password": secrets.admin,
-                    "project_name": "admin",
-                    "user_domain_name": "Default",
-                    "project_domain_name": "Default",
-                },
-                **common,
-            },
-        }
-    }
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    stream = io.StringIO()
-    yaml.dump(content, stream)
-    cloud_secrets.write_private(path, stream.getvalue())
+_DASHBOARD: Final[dict[str, list[Any]]] = {
+    "listen": ["127.0.0.1", DASHBOARD_PORT],
+    "connect": ["127.0.0.1", 80],
+}

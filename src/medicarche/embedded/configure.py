@@ -20,11 +20,21 @@ from medicarche.embedded import recipe
 from medicarche.embedded.services import SERVICES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from medicarche.embedded.cloud_secrets import Secrets
 
-__all__ = ["EXTERNAL_BRIDGE", "HOST", "MEMBER", "PROJECT", "REGION", "File", "Settings", "render", "write_layer"]
+__all__ = [
+    "EXTERNAL_BRIDGE",
+    "HOST",
+    "MEMBER",
+    "PROJECT",
+    "REGION",
+    "File",
+    "Settings",
+    "render",
+    "write_layer",
+]
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 REGION: Final = "RegionOne"
@@ -98,17 +108,18 @@ def render(settings: Settings) -> tuple[File, ...]:
         "loop_devices": LOOP_DEVICES,
         "identity": _identity(settings.secrets),
     }
-    return tuple(
-        [
-            *_plain(environment, context),
-            *_services(environment),
-            *_keys(settings.secrets),
-            *(File(f"etc/systemd/system/{unit}", "/dev/null", link=True) for unit in recipe.MASKED_UNITS),
-            *_enabled(),
-            File("var/log/journal/.medicarche", ""),
-            # without one, each start would be systemd's first, with a journal of its own
-            File("etc/machine-id", hashlib.sha256(settings.secrets.erlang_cookie.encode()).hexdigest()[:32] + "\n"),
-        ]
+    return (
+        *_plain(environment, context),
+        *_services(environment),
+        *_keys(settings.secrets),
+        *(File(f"etc/systemd/system/{unit}", "/dev/null", link=True) for unit in recipe.MASKED_UNITS),
+        *_enabled(),
+        File("var/log/journal/.medicarche", ""),
+        # without one, each start would be systemd's first, with a journal of its own
+        File(
+            "etc/machine-id",
+            hashlib.sha256(settings.secrets.erlang_cookie.encode()).hexdigest()[:32] + "\n",
+        ),
     )
 
 
@@ -154,7 +165,7 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def _plain(environment: jinja2.Environment, context: dict[str, object]) -> Iterator[File]:
+def _plain(environment: jinja2.Environment, context: Mapping[str, object]) -> Iterator[File]:
     for name in sorted(environment.list_templates()):
         if name.startswith("node/") and name.endswith(".j2"):
             path = name.removeprefix("node/").removesuffix(".j2")
@@ -193,7 +204,11 @@ def _keys(secrets: Secrets) -> Iterator[File]:
         for number, key in enumerate(keys):
             yield File(f"etc/keystone/{folder}/{number}", key, mode=0o600, owner="keystone", group="keystone")
     yield File(
-        "var/lib/rabbitmq/.erlang.cookie", secrets.erlang_cookie, mode=0o400, owner="rabbitmq", group="rabbitmq"
+        "var/lib/rabbitmq/.erlang.cookie",
+        secrets.erlang_cookie,
+        mode=0o400,
+        owner="rabbitmq",
+        group="rabbitmq",
     )
 
 
@@ -222,8 +237,6 @@ def _identity(secrets: Secrets) -> dict[str, object]:
         },
         "catalog": _CATALOG,
     }
-
-
 
 
 def _accounts(below: Sequence[Path], database: str) -> dict[str, int]:

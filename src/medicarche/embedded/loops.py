@@ -1,4 +1,4 @@
-"""The loop devices of a cloud's instances: Nova attaches each disk to one, and nobody detaches them for it."""
+"""The loop devices of a cloud's instances: Nova attaches each disk to one, and nobody detaches it."""
 
 from __future__ import annotations
 

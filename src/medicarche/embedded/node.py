@@ -27,7 +27,9 @@ __all__ = ["Node"]
 
 NETNS_FOLDER: Final = Path("/run/netns")
 # joins the control groups named before "--", then becomes the program named after it
-_JOIN: Final = 'while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs" || exit 71; shift; done; shift; exec "$@"'
+_JOIN: Final = (
+    'while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs" || exit 71; shift; done; shift; exec "$@"'
+)
 # mounts the layers, in a mount name space of its own, then becomes the node
 _MOUNT: Final = 'mount -t overlay -o "$1" medicarche "$2" || exit 72; shift 2; exec "$@"'
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -120,14 +122,24 @@ class Node:
             raise MachineError("the embedded cloud isn't up", hint="start it: medicarche cloud up")
         values = {"PATH": _PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", **(environment or {})}
         return [
-            *("nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root"),
+            *(
+                "nsenter",
+                f"--target={leader}",
+                "--mount",
+                "--uts",
+                "--ipc",
+                "--net",
+                "--pid",
+                "--cgroup",
+                "--root",
+            ),
             *("--", "env", "--chdir=/", "-i", *(f"{k}={v}" for k, v in values.items()), *arguments),
         ]
 
     def stop(self) -> None:
         """End the node and all that belongs to it, instances included; its data stays.
 
-        Works from any state: running, killed, half started, after a reboot. Does nothing where nothing is left.
+        Works from any state: running, killed, half started, after a reboot, or where nothing is left.
 
         Raises:
             MachineError: something can't be removed; it is named.
@@ -184,7 +196,12 @@ class Node:
             *("--hostname=node", "--register=no", "--keep-unit", "--capability=all", "--private-users=no"),
             # the clock and the kernel's modules are the host's
             "--drop-capability=CAP_SYS_TIME,CAP_SYS_MODULE",
-            *("--system-call-filter=@keyring bpf", "--resolv-conf=off", "--timezone=off", "--link-journal=no"),
+            *(
+                "--system-call-filter=@keyring bpf",
+                "--resolv-conf=off",
+                "--timezone=off",
+                "--link-journal=no",
+            ),
             "--console=read-only",
         ]
 
@@ -193,7 +210,9 @@ class Node:
         for line in Path(f"/proc/{process}/status").read_text().splitlines():
             if line.startswith("NSpid:"):
                 numbers = [int(n) for n in line.split()[1:]]
-                own = len(Path("/proc/self/status").read_text().partition("NSpid:")[2].splitlines()[0].split())
+                own = len(
+                    Path("/proc/self/status").read_text().partition("NSpid:")[2].splitlines()[0].split()
+                )
                 return len(numbers) == own + 1 and numbers[-1] == 1
         return False
 

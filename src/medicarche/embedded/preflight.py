@@ -41,7 +41,17 @@ DISK_FOR_CACHE: Final = 6 * _GIB
 DISK_FOR_CLOUD: Final = 3 * _GIB
 #: measured: the control plane 3.3 GiB; instances of 1 GiB that use half of it
 MEMORY: Final = 6 * _GIB
-_MODULES: Final = ("overlay", "loop", "bridge", "veth", "ip_set", "ip_set_hash_net", "nf_tables", "nf_nat", "xt_physdev")
+_MODULES: Final = (
+    "overlay",
+    "loop",
+    "bridge",
+    "veth",
+    "ip_set",
+    "ip_set_hash_net",
+    "nf_tables",
+    "nf_nat",
+    "xt_physdev",
+)
 _SECONDS: Final = 10
 
 
@@ -165,7 +175,10 @@ def _kernel() -> Iterable[str]:
     for what, command in (
         ("bridges (module bridge)", "ip link add test type bridge"),
         ("pairs of virtual Ethernet devices (module veth)", "ip link add test type veth peer name test2"),
-        ("filtering on bridges (module br_netfilter)", "test -e /proc/sys/net/bridge/bridge-nf-call-iptables"),
+        (
+            "filtering on bridges (module br_netfilter)",
+            "test -e /proc/sys/net/bridge/bridge-nf-call-iptables",
+        ),
     ):
         try:
             # tried in a network name space that ends with it

@@ -24,7 +24,15 @@ def confined(arguments: Sequence[str | Path]) -> list[str]:
     """
     return [
         *("setpriv", "--pdeathsig", "KILL"),
-        *("unshare", "--mount", "--propagation=slave", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc"),
+        *(
+            "unshare",
+            "--mount",
+            "--propagation=slave",
+            "--pid",
+            "--fork",
+            "--kill-child=SIGKILL",
+            "--mount-proc",
+        ),
         *("--", *(str(a) for a in arguments)),
     ]
 

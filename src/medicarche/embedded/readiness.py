@@ -1,11 +1,8 @@
 """Whether the cloud really works: each service is asked for something that it can only answer if it does.
 
-It runs inside of the cloud's network name space, as a program of its own::
-
-    python -m medicarche.embedded.readiness --secrets FILE --since SECONDS --metadata-socket FILE [--seconds N]
-
-and writes a line of JSON, the services that aren't ready yet and why, whenever that changes; the last line is
-``{}`` when all are. The exit code is 0 then, else 1.
+It runs inside of the cloud's network name space, as a program of its own (`main`), and writes a line of JSON,
+the services that aren't ready yet and why, whenever that changes; the last line is ``{}`` when all are. The
+exit code is 0 then, else 1.
 """
 
 from __future__ import annotations
@@ -19,7 +16,6 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +25,7 @@ from medicarche.embedded.cloud_secrets import Secrets, load
 from medicarche.embedded.configure import HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["LOGS", "PROBES", "Context", "NotReady", "main"]
 
@@ -59,7 +55,7 @@ _NEUTRON: Final = frozenset(
 )
 
 
-class NotReady(Exception):  # noqa: N818 - a state, not an error
+class NotReady(Exception):
     """A service doesn't do its work yet; the message says what it answered."""
 
 
@@ -79,7 +75,7 @@ class Context:
     metadata_socket: Path
     token: str = field(default="")
 
-    def get(self, port: int, path: str, headers: Mapping[str, str] | None = None) -> Any:
+    def get(self, port: int, path: str, headers: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON is of any type
         """GET as the admin, and return the JSON that was answered.
 
         Raises:
@@ -217,8 +213,8 @@ def _metadata_proxy(context: Context) -> None:
         raise NotReady(f"answered {answer[:40]!r}")
 
 
-def _dashboard(_: Context) -> None:
-    status, body, _ = ask(80, "GET", "/auth/login/", {"Host": "127.0.0.1"})
+def _dashboard(_context: Context) -> None:
+    status, body, _headers = ask(80, "GET", "/auth/login/", {"Host": "127.0.0.1"})
     if status != _OK or b"csrfmiddlewaretoken" not in body:
         raise NotReady(f"the login page has status {status}")
 

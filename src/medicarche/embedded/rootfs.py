@@ -48,9 +48,8 @@ class Layer:
         """The layer's files."""
         return self.folder / self.name / "tree"
 
-    @property
-    def complete(self) -> bool:
-        """Whether it was built to its end."""
+    def is_complete(self) -> bool:
+        """Say whether it was built to its end."""
         return (self.folder / self.name / "complete").is_file()
 
 
@@ -64,11 +63,11 @@ def ensure_layer(layer: Layer, build: Callable[[Path], None]) -> Layer:
     Returns:
         The layer, complete.
     """
-    if layer.complete:
+    if layer.is_complete():
         return layer
     layer.folder.mkdir(parents=True, exist_ok=True)
     with _turn(layer.folder / f"{layer.name}.lock"):
-        if layer.complete:
+        if layer.is_complete():
             return layer
         unfinished = layer.folder / f"{layer.name}{_UNFINISHED}"
         remove_tree(unfinished)
@@ -146,11 +145,20 @@ def make_schema(tree: Path, *, packages: Path, script: str, log: Path, stage: St
         if line.startswith("medicarche: "):
             stage.update(line.removeprefix("medicarche: "))
 
-    options = f"lowerdir={packages},upperdir={tree},workdir={work},index=off,metacopy=off,redirect_dir=off,xino=off"
+    options = (
+        f"lowerdir={packages},upperdir={tree},workdir={work},index=off,metacopy=off,redirect_dir=off,xino=off"
+    )
     run_logged(
         confined(
             [
-                *("sh", "-c", 'mount -t overlay -o "$1" medicarche "$2" && shift 2 && exec "$@"', "sh", options, root),
+                *(
+                    "sh",
+                    "-c",
+                    'mount -t overlay -o "$1" medicarche "$2" && shift 2 && exec "$@"',
+                    "sh",
+                    options,
+                    root,
+                ),
                 *("systemd-nspawn", "--quiet", f"--directory={root}", f"--machine=medicarche-{os.getpid()}"),
                 *("--register=no", "--keep-unit"),
                 *("--private-network", "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--pipe"),

@@ -1,0 +1,158 @@
+"""The configuration layer: every file is well-formed, and no secret is readable by all."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import dataclasses
+import json
+import os
+import pwd
+import stat
+import subprocess
+from typing import TYPE_CHECKING, get_args
+
+import pytest
+
+from medicarche.embedded import build, cloud_secrets, configure, recipe
+from medicarche.embedded.services import SERVICES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HYPERVISORS = get_args(recipe.Hypervisor)
+
+
+def settings(hypervisor: recipe.Hypervisor = "lxc", *, unified: bool = False) -> configure.Settings:
+    return configure.Settings(
+        secrets=cloud_secrets.Secrets.generate(),
+        hypervisor=hypervisor,
+        unified=unified,
+        external_gateway="10.20.20.1/24",
+    )
+
+
+def rendered(given: configure.Settings) -> dict[str, configure.File]:
+    files = configure.render(given)
+    found = {file.path: file for file in files}
+    assert len(found) == len(files), "a file is rendered twice"
+    return found
+
+
+@pytest.mark.parametrize("hypervisor", HYPERVISORS)
+@pytest.mark.parametrize("unified", [False, True])
+def test_every_file_is_well_formed(hypervisor: recipe.Hypervisor, unified: bool) -> None:  # noqa: FBT001 - parametrized
+    for file in rendered(settings(hypervisor, unified=unified)).values():
+        name = file.path.rsplit("/", 1)[-1]
+        if file.link:
+            continue
+        assert "{{" not in file.text
+        assert "{%" not in file.text
+        if file.text.startswith("#!/bin/bash"):
+            subprocess.run(["bash", "-n"], input=file.text, text=True, check=True)
+        elif name.endswith(".py"):
+            ast.parse(file.text)
+        elif name.endswith(".json"):
+            json.loads(file.text)
+        elif file.path.startswith("etc/systemd/"):
+            configparser.RawConfigParser(strict=False, allow_no_value=True).read_string(file.text)
+        elif name.endswith((".ini", ".cnf")) or file.path.split("/")[1] in {
+            "nova",
+            "neutron",
+            "glance",
+            "placement",
+        }:
+            # strict: no section and no key twice
+            configparser.RawConfigParser(allow_no_value=True).read_string(file.text)
+
+
+def test_the_schema_script_is_well_formed_and_knows_no_password() -> None:
+    script = configure.render_schema_script()
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    assert all(f"`{name}`" in script for name in recipe.DATABASES)
+
+
+def test_hypervisor_chooses_the_driver() -> None:
+    for hypervisor in HYPERVISORS:
+        nova = configparser.RawConfigParser()
+        nova.read_string(rendered(settings(hypervisor))["etc/nova/nova.conf"].text)
+        assert nova["libvirt"]["virt_type"] == hypervisor
+    assert "mknod -m 666 /dev/kvm" in rendered(settings("kvm"))["usr/local/sbin/medicarche-node"].text
+
+
+def test_only_version_1_hosts_get_a_group_for_each_container() -> None:
+    assert "cgroup.procs" in rendered(settings(unified=False))["usr/lib/libvirt/libvirt_lxc"].text
+    assert "cgroup.procs" not in rendered(settings(unified=True))["usr/lib/libvirt/libvirt_lxc"].text
+
+
+def test_no_secret_in_a_file_that_all_may_read() -> None:
+    given = settings()
+    words = []
+    for field in dataclasses.asdict(given.secrets).values():
+        words += [field] if isinstance(field, str) else list(field)
+    for file in rendered(given).values():
+        if any(word in file.text for word in words):
+            assert file.mode & stat.S_IROTH == 0, file.path
+            assert "/systemd/" not in file.path, "units are shown to everybody"
+
+
+def test_no_service_listens_beyond_the_loopback() -> None:
+    files = rendered(settings())
+    for service in SERVICES:
+        if service.wsgi_file:
+            assert (
+                f"http-socket = 127.0.0.1:{service.port}\n"
+                in files[f"etc/medicarche/uwsgi/{service.name}.ini"].text
+            )
+    assert "bind_host = 127.0.0.1" in files["etc/glance/glance-api.conf"].text
+
+
+def test_two_clouds_share_no_secret() -> None:
+    one, two = (dataclasses.asdict(cloud_secrets.Secrets.generate()) for _ in range(2))
+    assert not {str(v) for v in one.values()} & {str(v) for v in two.values()}
+    assert len({str(v) for v in one.values()}) == len(one)
+
+
+def test_the_layer_takes_owners_and_folders_from_below(tmp_path: Path) -> None:
+    me = pwd.getpwuid(os.getuid()).pw_name
+    below = tmp_path / "below"
+    (below / "etc/nova").mkdir(parents=True)
+    (below / "etc/nova").chmod(0o750)
+    (below / "etc/passwd").write_text(f"{me}:x:{os.getuid()}:{os.getgid()}::/:/bin/sh\n")
+    (below / "etc/group").write_text(f"{me}:x:{os.getgid()}:\n")
+    (tmp_path / "layer/etc/stale").mkdir(parents=True)
+    files = [
+        configure.File("etc/nova/nova.conf", "x", mode=0o640, owner=me, group=me),
+        configure.File("etc/unit", "/dev/null", owner=me, group=me, link=True),
+    ]
+    configure.write_layer(files, tmp_path / "layer", [tmp_path / "none", below])
+    written = tmp_path / "layer/etc/nova/nova.conf"
+    assert stat.S_IMODE(written.stat().st_mode) == 0o640
+    assert stat.S_IMODE(written.parent.stat().st_mode) == 0o750
+    assert (tmp_path / "layer/etc/unit").readlink().as_posix() == "/dev/null"
+    assert not (tmp_path / "layer/etc/stale").exists()
+
+
+def test_credentials_are_their_owners_only(tmp_path: Path) -> None:
+    secrets = cloud_secrets.load_or_generate(tmp_path / "secrets.json")
+    assert cloud_secrets.load_or_generate(tmp_path / "secrets.json") == secrets
+    build.write_clouds_yaml(tmp_path / "clouds.yaml", secrets)
+    for name in ("secrets.json", "clouds.yaml"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    text = (tmp_path / "clouds.yaml").read_text()
+    assert "auth_type: v3applicationcredential" in text
+    assert secrets.application_credential_secret in text
+
+
+def test_the_cache_key_follows_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = recipe.packages_hash("lxc")
+    assert first == recipe.packages_hash("lxc")
+    assert first != recipe.packages_hash("kvm")
+    monkeypatch.setattr(recipe, "_COMMON", (*recipe._COMMON, "another"))
+    assert recipe.packages_hash("lxc") != first
+
+
+def test_containers_need_no_virtual_machines_packages() -> None:
+    assert "qemu-system-x86" not in recipe.packages("lxc")
+    assert "qemu-system-x86" in recipe.packages("kvm")
+    assert "virtlockd.socket" not in recipe.MASKED_UNITS
