@@ -102,9 +102,11 @@ def select(options: Options) -> Selection:
         SpecificationError: the environment file is wrong.
         MedicarcheError: the embedded cloud's name can't be used.
     """
-    from medicarche.deploy import check_settings  # noqa: PLC0415 - the applications' own checks; slow to import
+    from medicarche.deploy import check_settings, listeners  # noqa: PLC0415 - the applications' own checks; slow to import
 
-    environment = load_environment(options.environment_file, check_settings=check_settings)
+    environment = load_environment(
+        options.environment_file, check_settings=check_settings, private_listeners=listeners
+    )
     cloud = options.cloud or os.environ.get("OS_CLOUD")
     if cloud:
         target = Target(
