@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Node"]
 
 NETNS_FOLDER: Final = Path("/run/netns")
+PROPAGATE_FOLDER: Final = Path("/run/systemd/nspawn/propagate")
 # joins the control groups named before "--", then becomes the program named after it
 _JOIN: Final = (
     'while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs" || exit 71; shift; done; shift; exec "$@"'
@@ -159,6 +160,8 @@ class Node:
         if groups is not None and not groups.remove():
             left += [f"control group {folder}" for folder in groups.folders if folder.exists()]
         self._remove_netns()
+        with suppress(OSError):
+            (PROPAGATE_FOLDER / self.name).rmdir()  # nspawn leaves it where it was killed
         if left:
             raise MachineError(
                 f"these of the cloud {self.name} can't be removed: {', '.join(left)}",
