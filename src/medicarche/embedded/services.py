@@ -77,7 +77,7 @@ SERVICES: Final = (
     ),
     Service("glance-api", "glance", ("--config-file=/etc/glance/glance-api.conf",), port=9292),
     Service("placement-api", "placement", port=8778, wsgi_file="/usr/bin/placement-api"),
-    # Nova's are patched by eventlet and deadlock now and then with more than one thread, saying
+    # Nova's and Neutron's are patched by eventlet and deadlock now and then with more than one thread, saying
     # that a greenlet can't switch to a different thread
     Service("nova-api", "nova", port=8774, wsgi_file="/usr/bin/nova-api-wsgi", processes=2, threads=1),
     Service(
@@ -96,6 +96,8 @@ SERVICES: Final = (
         "neutron",
         port=9696,
         wsgi_file="/usr/bin/neutron-api",
+        processes=3,
+        threads=1,
         extra=(f"pyargv = {_NEUTRON} {_ML2}", "add-header = Connection: close"),
     ),
     Service("neutron-rpc-server", "neutron", (_NEUTRON, _ML2)),
