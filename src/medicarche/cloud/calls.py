@@ -37,6 +37,8 @@ __all__ = ["AMBIGUOUS_STATUSES", "Ambiguous", "Api", "ApiError", "Clock"]
 
 #: how often a call that may be sent again is sent at most
 ATTEMPTS = 6
+#: seconds after which a call isn't sent again: a silent service costs a read time-out each time
+LONGEST_REPETITION = 120.0
 #: seconds: first and longest back-off, longest obedience to Retry-After
 FIRST_DELAY, LONGEST_DELAY, LONGEST_RETRY_AFTER = 0.5, 10.0, 60.0
 FORBIDDEN, TOO_MANY_REQUESTS = 403, 429
@@ -193,11 +195,12 @@ class Api:
         self._send("PUT", path, data=data, headers=headers)
 
     def _repeat(self, method: str, path: str, **options: Any) -> Response:  # noqa: ANN401 - requests' options
+        deadline = self._clock.monotonic() + LONGEST_REPETITION
         for attempt in range(ATTEMPTS):
             try:
                 return self._send(method, path, **options)
             except CloudUnreachable:
-                if attempt == ATTEMPTS - 1:
+                if attempt == ATTEMPTS - 1 or self._clock.monotonic() >= deadline:
                     raise
                 self._clock.back_off(attempt)
             except ApiError as error:

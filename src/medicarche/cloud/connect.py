@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "Connections", "Target", "Traffic", "connect"]
 
 #: seconds to establish a connection, and between two bytes of an answer
-CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 120.0
+CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 90.0
+#: seconds between two bytes of the first answers: discovery tries several addresses of a silent service in turn
+DISCOVERY_TIMEOUT = 15.0
 #: flavors' extra specs in their list (Nova 18, Rocky, 2018)
 COMPUTE_MICROVERSION = (2, 61)
 # their warnings repeat what we raise, and would go to standard error where nobody configured logging
@@ -135,13 +137,14 @@ def connect(target: Target, *, clock: Clock | None = None, read_timeout: float =
     """
     clock = clock or Clock()
     traffic = Traffic()
-    adapter = _HttpAdapter(traffic, read_timeout)
+    adapter = _HttpAdapter(traffic, min(DISCOVERY_TIMEOUT, read_timeout))
     member = _connect(target, target.cloud, clock, adapter)
     admin = None
     if target.admin_cloud is not None and target.admin_cloud != target.cloud:
         admin = _connect(target, target.admin_cloud, clock, adapter)
     elif "admin" in member.roles:
         admin = member
+    adapter.read_timeout = read_timeout
     return Connections(target=target, member=member, admin=admin, clock=clock, traffic=traffic)
 
 
@@ -150,13 +153,13 @@ class _HttpAdapter(keystoneauth1.session.TCPKeepAliveAdapter):
 
     def __init__(self, traffic: Traffic, read_timeout: float) -> None:
         self._traffic = traffic
-        self._read_timeout = read_timeout
+        self.read_timeout = read_timeout
         super().__init__(pool_connections=8, pool_maxsize=32)
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]  # noqa: ANN401 - requests' own options
         """Send one request; see `requests.adapters.HTTPAdapter`."""
         self._traffic.count(request.method or "")
-        options["timeout"] = (CONNECT_TIMEOUT, self._read_timeout)
+        options["timeout"] = (CONNECT_TIMEOUT, self.read_timeout)
         return super().send(request, **options)
 
 

@@ -16,7 +16,7 @@ from medicarche.cloud.conflicts import Conflict, conflict
 from medicarche.errors import CloudUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -98,6 +98,28 @@ def test_retry_after_is_obeyed(
     member.network.post("/networks", NETWORK)
     assert still.sleeps == [seconds, seconds]
     assert _count(cloud, "POST", "/networks") == _count(cloud, "GET", "/networks") == 2
+
+
+def test_a_silent_service_is_not_asked_for_ever(
+    cloud: FakeOpenStack, target: Target, still: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.order(Fault(Kind.DROP, "GET", "/networks", times=100))
+    with closing(connect(target, clock=still_clock(still))) as connections:
+        # each attempt takes as long as a read time-out
+        monkeypatch.setattr(cloud.faults, "strike", _slow(cloud.faults.strike, still))
+        with pytest.raises(CloudUnreachable):
+            connections.member.network.get("/networks")
+    assert _count(cloud, "GET", "/networks") == 2
+
+
+def _slow(
+    strike: Callable[[str, str], Fault | None], still: StillClock
+) -> Callable[[str, str], Fault | None]:
+    def slowly(method: str, path: str) -> Fault | None:
+        still.sleep(90)
+        return strike(method, path)
+
+    return slowly
 
 
 def test_an_error_tells_the_call_the_reason_and_the_request_id(member: Connection) -> None:
