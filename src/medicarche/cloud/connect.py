@@ -31,13 +31,14 @@ __all__ = ["Connection", "Connections", "Target", "Traffic", "connect"]
 
 #: seconds to establish a connection, and between two bytes of an answer
 CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 90.0
-#: seconds between two bytes of the first answers: discovery tries several addresses of a silent service in turn
+#: seconds between two bytes of the first answers: discovery tries several addresses in turn
 DISCOVERY_TIMEOUT = 15.0
 #: flavors' extra specs in their list (Nova 18, Rocky, 2018)
 COMPUTE_MICROVERSION = (2, 61)
 # their warnings repeat what we raise, and would go to standard error where nobody configured logging
 for _logger in ("keystoneauth", "openstack"):
     logging.getLogger(_logger).addHandler(logging.NullHandler())
+SILENT = "Look at the service itself; `medicarche cloud logs` shows ours."
 SERVICES = {"compute": "Nova", "network": "Neutron", "image": "Glance"}
 
 
@@ -196,8 +197,13 @@ def _connect(target: Target, entry: str, clock: Clock, adapter: _HttpAdapter) ->
         apis = {service: Api(getattr(connection, service), clock) for service in SERVICES}
         versions = connection.compute.get_endpoint_data()
     except (keystone.ConnectionError, keystone.DiscoveryFailure, sdk.SDKException) as error:
-        raise CloudUnreachable(f"{where}: a service in the catalogue doesn't answer: {error}") from error
-    newest = getattr(versions, "max_microversion", None) or (0, 0)
+        raise CloudUnreachable(
+            f"{where}: a service in the catalogue doesn't answer: {error}", hint=SILENT
+        ) from error
+    newest = versions.max_microversion if versions is not None else None
+    if newest is None:
+        # keystoneauth swallows a failed discovery, and goes on without versions
+        raise CloudUnreachable(f"{where}: Nova is in the catalogue, and doesn't answer", hint=SILENT)
     if newest < COMPUTE_MICROVERSION:
         raise CloudUnsuitable(
             f"{where}: Nova's API is {'.'.join(map(str, newest))}; "

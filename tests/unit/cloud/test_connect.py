@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fake_openstack import Fault, Kind
 from fake_openstack.fixtures import still_clock
 from medicarche.cloud import Target, connect
 from medicarche.errors import CloudRefused, CloudUnreachable, CloudUnsuitable
@@ -120,6 +121,15 @@ def test_no_tls(cloud: FakeOpenStack, tmp_path: Path) -> None:
 def test_a_missing_service(cloud: FakeOpenStack, target: Target, service: str, name: str) -> None:
     cloud.keystone.services.remove(service)
     with pytest.raises(CloudUnsuitable, match=rf"lacks {name} \({service}\)"):
+        connect(target)
+
+
+@pytest.mark.parametrize(("path", "name"), [("network", "network"), ("compute", "Nova"), ("image", "image")])
+def test_a_silent_service(cloud: FakeOpenStack, target: Target, path: str, name: str) -> None:
+    cloud.order(Fault(Kind.DROP, "GET", f"^/({path}.*)?$", times=100))
+    with pytest.raises(
+        CloudUnreachable, match=rf"in the catalogue.* doesn't answer.*{name}|{name}.*doesn't answer"
+    ):
         connect(target)
 
 
