@@ -15,7 +15,7 @@ from medicarche.errors import CloudUnsuitable, MedicarcheError
 from medicarche.plan import derive, make_plan, plan_destroy
 from medicarche.plan.model import Verb
 from medicarche.plan.resources import Kind
-from medicarche.runlock import hold
+from medicarche.runlock import held
 from medicarche.spec.environment import Site
 
 if TYPE_CHECKING:
@@ -137,9 +137,11 @@ def provision(
         MedicarcheError: of the part that failed; calling it again goes on from there.
     """
     seconds: dict[str, float] = {}
-    with hold(selection.folder, "this environment"), _ImageBuilder(selection, reporter) as builder:
+    lock = held(selection.folder / "run.lock", "this environment")
+    with lock, _ImageBuilder(selection, reporter) as builder:
         if selection.embedded is not None:
             if not selection.embedded.clouds_yaml.exists():
+                selection.embedded.make_room(reporter)
                 builder.begin()  # a new cloud has no image: build it while the cloud starts
             with _timed(seconds, "cloud"):
                 selection.embedded.up(reporter)
@@ -176,7 +178,7 @@ def provision(
 
 def destroy(selection: Selection, reporter: Reporter) -> Destroyed:
     """Remove what carries the environment's mark, and nothing else. To be called inside the name space."""
-    with hold(selection.folder, "this environment"):
+    with held(selection.folder / "run.lock", "this environment"):
         connections = connect(selection.target)
         wanted = derive(selection.environment, site_of(selection))
         with reporter.stage("Look for what carries the environment's mark"):

@@ -16,7 +16,7 @@ SOURCE = Path(medicarche.__file__).parent
 LAYERS = (
     {"__init__", "errors"},
     {"paths", "private_files", "process", "progress"},
-    {"credentials", "pki", "runlock", "spec", "ssh"},
+    {"credentials", "host_packages", "pki", "runlock", "spec", "ssh"},
     {"plan"},
     {"cloud", "embedded"},
     {"converge", "deploy", "image", "probe", "report"},

@@ -12,13 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from medicarche import host_packages, runlock
 from medicarche.embedded import (
     bridge,
     build,
     cloud_secrets,
     configure,
     kvm,
-    lock,
     logs,
     namespace,
     package_proxy,
@@ -74,11 +74,26 @@ class EmbeddedCloud:
         self._node = Node(f"medicarche-{name}", self.folder, RUN / name)
         self._secrets_file = self.folder / "secrets.json"
         self._log = self.folder / "build.log"
+        self._fits = False
 
     @property
     def netns(self) -> Path:
         """The cloud's network name space, as ip-netns(8) names it."""
         return self._node.netns
+
+    def make_room(self, reporter: Reporter) -> None:
+        """Install what is missing on this machine, and look whether it can carry the cloud; once is enough.
+
+        Raises:
+            MachineError: with everything that is wrong, one line each.
+        """
+        if self._fits:
+            return
+        if os.geteuid() == 0:
+            host_packages.ensure(preflight.missing_packages(), reporter, log=self._log)
+        with reporter.stage("Checking this machine"):
+            self.preflight()
+        self._fits = True
 
     def preflight(self) -> None:
         """Look whether this machine can carry the cloud.
@@ -107,14 +122,12 @@ class EmbeddedCloud:
         """
         if os.geteuid() != 0:
             self.preflight()
-        with lock.held(self._lock_file, f"the embedded cloud {self.name}"):
+        with runlock.held(self._lock_file, f"the embedded cloud {self.name}"):
             self._check_owner()
             if self._marked_ready() and not self._look():
                 self._start_helpers()
                 return
-            preflight.install_missing(reporter, log=self._log)
-            with reporter.stage("Checking this machine"):
-                self.preflight()
+            self.make_room(reporter)
             packages, schema = self._layers()
             build.ensure_layers(
                 packages,
@@ -150,7 +163,7 @@ class EmbeddedCloud:
             MachineError: something can't be removed; it is named.
             Locked: another run is at it.
         """
-        with lock.held(self._lock_file, f"the embedded cloud {self.name}"):
+        with runlock.held(self._lock_file, f"the embedded cloud {self.name}"):
             self._check_owner()
             with reporter.stage("Stopping the embedded cloud"):
                 self._stop()
@@ -162,7 +175,7 @@ class EmbeddedCloud:
             MachineError: something can't be removed; it is named.
             Locked: another run is at it.
         """
-        with lock.held(self._lock_file, f"the embedded cloud {self.name}"):
+        with runlock.held(self._lock_file, f"the embedded cloud {self.name}"):
             self._check_owner()
             with reporter.stage("Stopping the embedded cloud"):
                 self._stop()

@@ -10,15 +10,14 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from medicarche import host_packages
 from medicarche.errors import CommandError, MachineError
 from medicarche.process import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from medicarche.progress import Reporter
-
-__all__ = ["check", "install_missing", "missing_packages"]
+__all__ = ["check", "missing_packages"]
 
 #: program → the Debian (and Ubuntu) package that it comes from
 PROGRAMS: Final = {
@@ -56,7 +55,7 @@ _SECONDS: Final = 10
 
 
 def check(*, home: Path, cache: Path, sources: Sequence[str], cached: bool, running: bool) -> None:
-    """Look at everything that a start needs, but for the programs that `install_missing` brings.
+    """Look at everything that a start needs, but for the programs whose packages are `missing_packages`.
 
     Args:
         home: the folder that clouds are in.
@@ -86,41 +85,9 @@ def check(*, home: Path, cache: Path, sources: Sequence[str], cached: bool, runn
 
 
 def missing_packages() -> tuple[str, ...]:
-    """Return the names of the Debian packages whose programs aren't there."""
-    wanted = {package for program, package in PROGRAMS.items() if shutil.which(program) is None}
-    if not _KEYRING.is_file():
-        wanted.add("debian-archive-keyring")
-    return tuple(sorted(wanted))
-
-
-def install_missing(reporter: Reporter, *, log: Path) -> None:
-    """Install the packages whose programs are missing, with the host's own apt.
-
-    Raises:
-        MachineError: there is no apt-get, or it failed.
-    """
-    packages = missing_packages()
-    if not packages:
-        return
-    names = " ".join(packages)
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise MachineError(
-            f"programs of these packages are missing: {names}", hint=f"sudo apt-get install {names}"
-        )
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    with reporter.stage(f"Installing {names}"):
-        try:
-            run(["apt-get", "update", "--quiet"], log=log, environment=environment)
-            run(
-                ["apt-get", "install", "--quiet", "--yes", "--no-install-recommends", *packages],
-                log=log,
-                environment=environment,
-            )
-        except CommandError as error:
-            raise MachineError(
-                f"these packages are missing and can't be installed: {names}\n{error.message}",
-                hint=f"install them yourself: apt-get install {names}",
-            ) from error
+    """Return the names of the Debian packages whose programs, or whose keys, aren't there."""
+    keyring = () if _KEYRING.is_file() else ("debian-archive-keyring",)
+    return tuple(sorted((*host_packages.missing(PROGRAMS), *keyring)))
 
 
 def load_modules() -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medicarche import host_packages
 from medicarche.embedded import namespace
 from medicarche.embedded.mirrors import mirrors_for
 from medicarche.embedded.programs import confined, run_logged
@@ -65,8 +66,8 @@ def build(  # noqa: PLR0917 - the rooms' agreed interface
     target = image_path(image, locale, hypervisor, paths)
     if target.exists():
         return target
-    _check(hypervisor)
     target.parent.mkdir(parents=True, exist_ok=True)
+    _make_room(hypervisor, reporter, target.with_suffix(".packages.log"))
     title = f"image {image.name}: Debian {image.suite} for {hypervisor}"
     with reporter.stage(title) as stage, _lock(target.parent, stage):
         if target.exists():  # the other run has built it
@@ -186,17 +187,13 @@ def _make_file_system(image: ImageSpec, tree: Path, target: Path, size: int, log
     )
 
 
-def _check(hypervisor: str) -> None:
+def _make_room(hypervisor: str, reporter: Reporter, log: Path) -> None:
     if os.geteuid() != 0:
         raise MachineError("building an image needs root", hint="run it as root (sudo)")
     if platform.machine() != "x86_64":
         raise MachineError(f"images are built on x86_64, this machine is {platform.machine()}")
-    wanted = _PROGRAMS | (_KVM_PROGRAMS if hypervisor == "kvm" else {})
-    missing = sorted({package for program, package in wanted.items() if shutil.which(program) is None})
-    if missing:
-        raise MachineError(
-            f"building an image needs {', '.join(missing)}", hint=f"apt-get install {' '.join(missing)}"
-        )
+    programs = _PROGRAMS | (_KVM_PROGRAMS if hypervisor == "kvm" else {})
+    host_packages.ensure(host_packages.missing(programs), reporter, log=log)
 
 
 @contextmanager

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
-import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
 
-from medicarche.embedded import EmbeddedCloud, kvm, lock, logs, loops, preflight, readiness, rootfs
+from medicarche import host_packages
+from medicarche.embedded import EmbeddedCloud, kvm, logs, loops, preflight, readiness, rootfs
 from medicarche.embedded import cloud as cloud_module
 from medicarche.embedded.cloud_secrets import Secrets
-from medicarche.errors import Locked, MachineError, MedicarcheError
+from medicarche.errors import MachineError, MedicarcheError
 from medicarche.paths import Paths
 from medicarche.progress import SilentReporter
 
@@ -69,32 +67,6 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
         rootfs.ensure_layer(layer, build)
     assert not layer.is_complete()
     assert [p.name for p in tmp_path.iterdir()] == ["packages-1234.lock"]
-
-
-# --- the lock
-
-
-def test_the_lock_says_who_holds_it_and_dies_with_its_holder(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    program = textwrap.dedent(
-        f"""
-        import pathlib, sys
-        from medicarche.embedded import lock
-        with lock.held(pathlib.Path({str(path)!r}), "it"):
-            print("held", flush=True)
-            sys.stdin.read()
-        """
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(Locked, match=f"process {holder.pid} "), lock.held(path, "it"):
-            pass
-        holder.kill()
-    with lock.held(path, "it"):
-        pass
 
 
 # --- loop devices
@@ -205,7 +177,7 @@ def test_missing_programs_are_named_by_their_packages(
     monkeypatch.setattr(preflight, "_KEYRING", tmp_path / "none")
     assert preflight.missing_packages() == ("debian-archive-keyring", "mmdebstrap")
     with pytest.raises(MachineError, match="debian-archive-keyring mmdebstrap"):
-        preflight.install_missing(SilentReporter(), log=tmp_path / "log")
+        host_packages.ensure(preflight.missing_packages(), SilentReporter(), log=tmp_path / "log")
 
 
 # --- logs and readiness

@@ -89,7 +89,7 @@ def test_missing_programs_are_named_by_package_all_at_once(
     monkeypatch.setattr("shutil.which", lambda _program: None)
     with pytest.raises(MachineError) as raised:
         building.build(IMAGE, LOCALE, "kvm", paths, Mirrors(), SilentReporter())
-    assert raised.value.hint == "apt-get install e2fsprogs fdisk mmdebstrap qemu-utils util-linux"
+    assert raised.value.hint == "sudo apt-get install e2fsprogs fdisk mmdebstrap qemu-utils util-linux"
 
 
 def test_a_file_system_that_is_too_small_is_told_before_it_is_made(tmp_path: Path) -> None:
