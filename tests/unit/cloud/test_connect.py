@@ -124,7 +124,7 @@ def test_a_missing_service(cloud: FakeOpenStack, target: Target, service: str, n
         connect(target)
 
 
-@pytest.mark.parametrize(("path", "name"), [("network", "network"), ("compute", "Nova"), ("image", "image")])
+@pytest.mark.parametrize(("path", "name"), [("network", "Neutron"), ("compute", "Nova"), ("image", "image")])
 def test_a_silent_service(cloud: FakeOpenStack, target: Target, path: str, name: str) -> None:
     cloud.order(Fault(Kind.DROP, "GET", f"^/({path}.*)?$", times=100))
     with pytest.raises(
