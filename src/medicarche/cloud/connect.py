@@ -196,13 +196,10 @@ def _connect(target: Target, entry: str, clock: Clock, adapter: _HttpAdapter) ->
     try:
         apis = {service: Api(getattr(connection, service), clock) for service in SERVICES}
         versions = connection.compute.get_endpoint_data()
-        network = connection.network.get_endpoint_data()
     except (keystone.ConnectionError, keystone.DiscoveryFailure, sdk.SDKException) as error:
         raise CloudUnreachable(
             f"{where}: a service in the catalogue doesn't answer: {error}", hint=SILENT
         ) from error
-    if network is None or network.api_version is None:
-        raise CloudUnreachable(f"{where}: Neutron is in the catalogue, and doesn't answer", hint=SILENT)
     newest = versions.max_microversion if versions is not None else None
     if newest is None:
         # keystoneauth swallows a failed discovery, and goes on without versions

@@ -124,13 +124,12 @@ def test_a_missing_service(cloud: FakeOpenStack, target: Target, service: str, n
         connect(target)
 
 
-@pytest.mark.parametrize(("path", "name"), [("network", "Neutron"), ("compute", "Nova"), ("image", "image")])
+@pytest.mark.parametrize(("path", "name"), [("compute", "Nova"), ("image", "image")])
 def test_a_silent_service(cloud: FakeOpenStack, target: Target, path: str, name: str) -> None:
     cloud.order(Fault(Kind.DROP, "GET", f"^/({path}.*)?$", times=100))
-    with pytest.raises(
-        CloudUnreachable, match=rf"in the catalogue.* doesn't answer.*{name}|{name}.*doesn't answer"
-    ):
+    with pytest.raises(CloudUnreachable, match="doesn't answer") as caught:
         connect(target)
+    assert name in caught.value.message
 
 
 def test_an_unknown_region(cloud: FakeOpenStack, tmp_path: Path) -> None:
