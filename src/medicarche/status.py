@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +13,7 @@ from medicarche.cloud import connect
 from medicarche.deploy import authority
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from medicarche.converge import InstanceState
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA_VERSION", "ApplicationStatus", "CloudStatus", "InstanceStatus", "Status", "status"]
 
+ApplicationState = Literal["answering", "not answering", "not deployed", "unknown"]
 #: changes of the JSON form that break its readers raise this number
 SCHEMA_VERSION = 1
 
@@ -59,7 +60,7 @@ class ApplicationStatus:
         url: inside the cloud's network.
         local_url: on this machine's loopback address (embedded cloud), or None.
         authority: the file of the certificate authority that its certificate is checked with.
-        state: ``answering``, ``not answering`` or ``not deployed``.
+        state: ``answering``, ``not answering``, ``not deployed``, or ``unknown`` where the cloud is down.
     """
 
     name: str
@@ -68,7 +69,7 @@ class ApplicationStatus:
     url: str | None
     local_url: str | None
     authority: str
-    state: Literal["answering", "not answering", "not deployed"]
+    state: ApplicationState
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +105,13 @@ def status(selection: Selection) -> Status:
         dashboard=_url("http", local.get(forwards.DASHBOARD)),
     )
     if not up:
-        nothing = tuple(_application(a, None, {}, selection) for a in environment.applications)
+        nothing = tuple(_application(a, None, {}, selection, ()) for a in environment.applications)
         return Status(environment.name, cloud, (), nothing, None, {})
     selection.enter()
     planned = provisioning.plan(selection)
     instances = converge.instances(planned.connections, environment.name)
     endpoints = forwards.endpoints(environment, instances)
+    out = provisioning.left_out(selection)
     return Status(
         environment=environment.name,
         cloud=cloud,
@@ -117,7 +119,7 @@ def status(selection: Selection) -> Status:
             InstanceStatus(i.name, i.id, i.status, i.private_address, i.floating_address) for i in instances
         ),
         applications=tuple(
-            _application(a, endpoints.get(a.name), local, selection) for a in environment.applications
+            _application(a, endpoints.get(a.name), local, selection, out) for a in environment.applications
         ),
         drift=not planned.plan.empty,
         changes=planned.plan.counts(),
@@ -138,11 +140,12 @@ def _application(
     endpoint: tuple[str, int] | None,
     local: Mapping[tuple[str, int], tuple[str, int]],
     selection: Selection,
+    left_out: Collection[str],
 ) -> ApplicationStatus:
     certificate = authority(selection.environment, selection.folder).ca_certificate
     url = _url("https", endpoint)
-    state: Literal["answering", "not answering", "not deployed"] = "not deployed"
-    if url is not None and certificate.exists():
+    state: ApplicationState = "not deployed"
+    if url is not None and certificate.exists() and application.name not in left_out:
         state = "answering" if _answers(url, certificate) else "not answering"
     return ApplicationStatus(
         name=application.name,
