@@ -105,7 +105,10 @@ def status(selection: Selection) -> Status:
         dashboard=_url("http", local.get(forwards.DASHBOARD)),
     )
     if not up:
-        nothing = tuple(_application(a, None, {}, selection, ()) for a in environment.applications)
+        nothing = tuple(
+            replace(_application(a, None, {}, selection, ()), state="unknown")
+            for a in environment.applications
+        )
         return Status(environment.name, cloud, (), nothing, None, {})
     selection.enter()
     planned = provisioning.plan(selection)
