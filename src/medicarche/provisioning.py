@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Self
 
 from medicarche import converge, forwards, image, ssh
 from medicarche.cloud import check, connect, observe
+from medicarche.embedded import namespace
 from medicarche.errors import CloudUnsuitable, MedicarcheError
 from medicarche.plan import derive, make_plan, plan_destroy
 from medicarche.plan.model import Verb
 from medicarche.plan.resources import Kind
+from medicarche.private_files import write_private
 from medicarche.runlock import held
 from medicarche.spec.environment import Site
 
@@ -24,16 +27,27 @@ if TYPE_CHECKING:
 
     from medicarche.cloud import Connections
     from medicarche.converge import InstanceState
-    from medicarche.deploy import DeployResult
+    from medicarche.deploy import DeployResult, Held
     from medicarche.plan.model import Observed, Plan
     from medicarche.plan.resources import Resource
     from medicarche.progress import Reporter
     from medicarche.target import Selection
 
-__all__ = ["Destroyed", "Planned", "Provisioned", "destroy", "plan", "provision", "site_of"]
+__all__ = [
+    "Destroyed",
+    "Planned",
+    "Provisioned",
+    "destroy",
+    "left_out",
+    "plan",
+    "provision",
+    "site_of",
+]
 
 #: seconds that instances may take from their creation to SSH with cloud-init finished
 READY_TIMEOUT = 300.0
+#: in the environment's folder: names of the applications that the last run didn't deploy
+_LEFT_OUT = "left-out.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +153,11 @@ def provision(
     seconds: dict[str, float] = {}
     lock = held(selection.folder / "run.lock", "this environment")
     with lock, _ImageBuilder(selection, reporter) as builder:
+        artefacts = None
+        if deploy:
+            # what can't be had is told before anything begins
+            with _timed(seconds, "artefacts"):
+                artefacts = _artefacts(selection, reporter)
         if selection.embedded is not None:
             if not selection.embedded.clouds_yaml.exists():
                 selection.embedded.make_room(reporter)
@@ -170,7 +189,8 @@ def provision(
             with _timed(seconds, "instances ready"):
                 wait_for_instances(selection, planned.connections, instances, reporter)
             with _timed(seconds, "deploy"):
-                deployment = run_deployment(selection, planned.site, instances, reporter)
+                deployment = run_deployment(selection, planned.site, instances, reporter, artefacts=artefacts)
+            _note_left_out(selection)
     return Provisioned(
         selection, planned.connections, planned.site, planned.plan, instances, deployment, seconds
     )
@@ -197,9 +217,14 @@ def run_deployment(
     reporter: Reporter,
     *,
     dry_run: bool = False,
+    artefacts: Mapping[str, Held] | None = None,
 ) -> DeployResult:
-    """Deploy the applications, or say what would change in the instances (``dry_run``)."""
+    """Deploy the applications, or say what would change in the instances (``dry_run``).
+
+    ``artefacts``: the files that applications are made from; without them what is known of them here.
+    """
     from medicarche.deploy import deploy as run  # noqa: PLC0415 - slow to import, and not always wanted
+    from medicarche.deploy import held as known  # noqa: PLC0415 - likewise
 
     return run(
         selection.environment,
@@ -207,8 +232,31 @@ def run_deployment(
         selection.folder,
         package_proxy=site.package_proxy,
         dry_run=dry_run,
+        artefacts=artefacts if artefacts is not None else known(selection.environment, selection.paths.cache),
         reporter=reporter,
     )
+
+
+def left_out(selection: Selection) -> frozenset[str]:
+    """Return the names of the applications that the environment file or the last run left out."""
+    by_file = {a.name for a in selection.environment.applications if not a.deployed}
+    try:
+        noted = json.loads((selection.folder / _LEFT_OUT).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        noted = []
+    return frozenset({*by_file, *noted})
+
+
+def _note_left_out(selection: Selection) -> None:
+    names = sorted(a.name for a in selection.environment.applications if not a.deployed)
+    write_private(selection.folder / _LEFT_OUT, (json.dumps(names) + "\n").encode())
+
+
+def _artefacts(selection: Selection, reporter: Reporter) -> Mapping[str, Held]:
+    from medicarche.deploy import obtain  # noqa: PLC0415 - slow to import, and not always wanted
+
+    with namespace.outside():
+        return obtain(selection.environment, selection.paths.cache, reporter)
 
 
 def wait_for_instances(

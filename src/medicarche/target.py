@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ class Options:
         admin_cloud: an entry with administrator's rights there, for what only an admin may create.
         embedded_name: the embedded cloud's name; several can run side by side.
         paths: where clouds, secrets and caches are kept.
+        without: names of applications that aren't deployed this time.
     """
 
     environment_file: Path = Path("environments/medicarche.yaml")
@@ -41,6 +42,7 @@ class Options:
     admin_cloud: str | None = None
     embedded_name: str | None = None
     paths: Paths = field(default_factory=Paths.from_environment)
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +102,17 @@ def select(options: Options) -> Selection:
 
     Raises:
         SpecificationError: the environment file is wrong.
-        MedicarcheError: the embedded cloud's name can't be used.
+        MedicarcheError: the embedded cloud's name can't be used, or no application has a name of ``without``.
     """
-    from medicarche.deploy import check_settings, listeners  # noqa: PLC0415 - the applications' own checks; slow to import
+    from medicarche import deploy  # noqa: PLC0415 - the applications' own checks; slow to import
 
     environment = load_environment(
-        options.environment_file, check_settings=check_settings, private_listeners=listeners
+        options.environment_file,
+        check_settings=deploy.check_settings,
+        private_listeners=deploy.listeners,
+        minimum_size=deploy.minimum_size,
     )
+    environment = _leave_out(environment, options.without)
     cloud = options.cloud or os.environ.get("OS_CLOUD")
     if cloud:
         target = Target(
@@ -127,6 +133,18 @@ def select(options: Options) -> Selection:
     return Selection(
         environment, target, embedded, options.paths.environment(name, environment.name), options.paths
     )
+
+
+def _leave_out(environment: Environment, names: tuple[str, ...]) -> Environment:
+    known = [a.name for a in environment.applications]
+    wrong = sorted(set(names) - set(known))
+    if wrong:
+        raise MedicarcheError(
+            f"{', '.join(wrong)}: no such application in {environment.source}",
+            hint=f"known: {', '.join(known)}",
+        )
+    applications = (replace(a, deployed=a.deployed and a.name not in names) for a in environment.applications)
+    return replace(environment, applications=tuple(applications))
 
 
 def embedded_cloud(options: Options, environment: Environment | None = None) -> EmbeddedCloud:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from medicarche import __version__
-from medicarche.cli import cloud, environment, instance
+from medicarche.cli import applications, cloud, environment, instance
 from medicarche.target import Options
 
 __all__ = ["medicarche"]
@@ -71,5 +71,7 @@ for command in (
     instance.console,
     instance.audit,
     instance.ssh,
+    applications.credentials,
+    applications.ca,
 ):
     medicarche.add_command(command)

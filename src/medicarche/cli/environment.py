@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -55,10 +55,18 @@ def plan(context: click.Context, *, json_output: bool, deploy: bool) -> None:
 @click.command()
 @click.option("--yes", "-y", is_flag=True, help="Replace and remove servers without asking.")
 @click.option("--no-deploy", is_flag=True, help="The cloud only; nothing in the instances.")
+@click.option(
+    "--without",
+    metavar="NAME",
+    multiple=True,
+    envvar="MEDICARCHE_WITHOUT",
+    show_envvar=True,
+    help="Don't deploy the application NAME; may be given several times.",
+)
 @click.pass_obj
-def provision(options: Options, *, yes: bool, no_deploy: bool) -> None:
+def provision(options: Options, *, yes: bool, no_deploy: bool, without: tuple[str, ...]) -> None:
     """Build the environment, or bring it back to what its file says. Asks nothing unless servers would go."""
-    selection = select(options)
+    selection = select(replace(options, without=without))
     done = provisioning.provision(
         selection,
         progress(),
@@ -71,10 +79,13 @@ def provision(options: Options, *, yes: bool, no_deploy: bool) -> None:
     if done.deployment is not None:
         changes = done.deployment.changes
         console.print(f"instances: {f'{changes} changes' if changes else 'nothing to do'}")
+    left_out = [a.name for a in done.selection.environment.applications if not a.deployed]
     if done.selection.embedded is not None:
         found = forwards.local(done.selection.embedded)
         for name, endpoint in forwards.endpoints(selection.environment, done.instances).items():
-            if endpoint in found:
+            if name in left_out:
+                console.print(f"{name}: not deployed")
+            elif endpoint in found:
                 console.print("{}: https://{}:{}/".format(name, *found[endpoint]))
         if forwards.DASHBOARD in found:
             console.print("dashboard: http://{}:{}/".format(*found[forwards.DASHBOARD]))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from medicarche.credentials import Credentials
 from medicarche.deploy.applications import KINDS
-from medicarche.deploy.declaration import Declaration, Size
+from medicarche.deploy.artefacts import Held, held, obtain
+from medicarche.deploy.declaration import Artefact, Declaration
 from medicarche.deploy.job import DeployResult, InstanceResult, make_job
 from medicarche.errors import DeploymentError
 from medicarche.pki import Authority
@@ -20,24 +21,28 @@ from medicarche.process import last_lines
 from medicarche.ssh import Ssh
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import IO
 
     from medicarche.progress import Reporter, Stage
-    from medicarche.spec.environment import Application, Environment, Listener
+    from medicarche.spec.environment import Application, Environment, Listener, Size
     from medicarche.ssh import Instance
 
 __all__ = [
     "KINDS",
+    "Artefact",
     "Declaration",
     "DeployResult",
+    "Held",
     "InstanceResult",
-    "Size",
     "authority",
     "check_settings",
     "deploy",
+    "held",
     "listeners",
+    "minimum_size",
+    "obtain",
 ]
 
 
@@ -45,6 +50,12 @@ def listeners(application: Application) -> tuple[Listener, ...]:
     """Return the sockets that an application opens besides its public port: all on loopback."""
     declaration = KINDS.get(application.kind)
     return declaration.listeners if declaration is not None else ()
+
+
+def minimum_size(application: Application) -> Size | None:
+    """Return the smallest instance that carries an application, or None where its kind isn't known."""
+    declaration = KINDS.get(application.kind)
+    return declaration.minimum if declaration is not None else None
 
 
 def check_settings(application: Application) -> Iterable[str]:
@@ -68,6 +79,7 @@ def deploy(
     reporter: Reporter,
     package_proxy: tuple[str, int] | None = None,
     dry_run: bool = False,
+    artefacts: Mapping[str, Held] | None = None,
 ) -> DeployResult:
     """Bring all instances to what the environment declares; what is right already isn't touched.
 
@@ -81,6 +93,7 @@ def deploy(
         reporter: says which operation each instance is at.
         package_proxy: address and port at which instances reach a package proxy.
         dry_run: only say what would be done.
+        artefacts: application's name → the file that it is made from (`obtain`), of those that need one.
 
     Raises:
         DeploymentError: an operation failed; names the instance, the operation, its last lines, the log.
@@ -110,6 +123,7 @@ def deploy(
             package_proxy=proxy,
             dry_run=dry_run,
             log=log,
+            artefacts=artefacts,
         )
         job = {**part, "instances": [*job.get("instances", []), *part["instances"]]}
     with reporter.stage("Comparing the applications" if dry_run else "Deploying the applications") as stage:

@@ -8,18 +8,24 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from medicarche.spec.environment import Application, Listener
+    from medicarche.spec.environment import Application, Listener, Size
 
-__all__ = ["Declaration", "Operations", "Size"]
+__all__ = ["Artefact", "Declaration", "Operations"]
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """The smallest instance that carries an application, and who says so."""
+class Artefact:
+    """A file that the operator gives, and that is uploaded from the operator's machine.
 
-    ram_mib: int
-    disk_gib: int
+    Attributes:
+        source: an ``https`` URL, or a path (a relative one is read from the environment file's folder).
+        sha256: its digest in 64 hexadecimal digits; None where it stands in ``<source>.sha256``.
+        what: what it is, for messages.
+    """
+
     source: str
+    sha256: str | None
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,9 @@ class Declaration:
         host_names: labels under the environment's domain that lead to it, besides the instance's name.
         check_settings: says in sentences what is wrong with an application's settings.
         module: the module with its pyinfra operations; imported in the deployment's own process only.
+        https_at: where nginx serves it over TLS, where the public port itself is shared out by something of
+            the application's own; empty: on the public port.
+        artefact: gives the file that it is made from, where Debian has none.
     """
 
     kind: str
@@ -45,6 +54,8 @@ class Declaration:
     host_names: tuple[str, ...]
     check_settings: Callable[[Application], Iterable[str]]
     module: str
+    https_at: str = ""
+    artefact: Callable[[Application], Artefact] | None = None
 
 
 class Operations(Protocol):

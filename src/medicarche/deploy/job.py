@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from medicarche.deploy.applications import KINDS
+from medicarche.embedded.mirrors import mirrors_for, parse_one_line
 from medicarche.errors import DeploymentError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from medicarche.credentials import Credentials
+    from medicarche.deploy.artefacts import Held
     from medicarche.pki import Authority
     from medicarche.spec.environment import Application, Environment
     from medicarche.ssh import Instance, Ssh
@@ -62,8 +64,11 @@ def make_job(
     package_proxy: str | None,
     dry_run: bool,
     log: Path,
+    artefacts: Mapping[str, Held] | None = None,
 ) -> dict[str, Any]:
     """Put together all that the deployment's process needs; passwords and certificates are made here.
+
+    ``artefacts``: application's name → the file that it is made from, of those that need one.
 
     Raises:
         DeploymentError: an instance has no address, or an application's kind isn't known.
@@ -72,7 +77,14 @@ def make_job(
         "dry_run": dry_run,
         "log": str(log),
         "instances": [
-            _instance(environment, i, ssh=ssh, credentials=credentials, authority=authority)
+            _instance(
+                environment,
+                i,
+                ssh=ssh,
+                credentials=credentials,
+                authority=authority,
+                artefacts=artefacts or {},
+            )
             | {"package_proxy": package_proxy}
             for i in instances
         ],
@@ -86,11 +98,12 @@ def _instance(
     ssh: Ssh,
     credentials: Credentials,
     authority: Authority,
+    artefacts: Mapping[str, Held],
 ) -> dict[str, Any]:
     addresses = [a for a in (instance.floating_address, instance.private_address) if a]
     if not addresses:
         raise DeploymentError(f"{instance.name}: it has no address", hint="run `medicarche provision`")
-    applications = environment.applications_of(instance.name)
+    applications = [a for a in environment.applications_of(instance.name) if a.deployed]
     for application in applications:
         if application.kind not in KINDS:
             known = ", ".join(sorted(KINDS))
@@ -113,15 +126,26 @@ def _instance(
         "domain": environment.domain,
         "language": environment.locale.language,
         "timezone": environment.locale.timezone,
-        "applications": [_application(a, credentials) for a in applications],
+        "mirror": _mirror(environment, instance.name),
+        "applications": [_application(a, credentials, artefacts.get(a.name)) for a in applications],
     }
 
 
-def _application(application: Application, credentials: Credentials) -> dict[str, Any]:
+def _mirror(environment: Environment, instance: str) -> str:
+    """Return the base URL of the Debian mirror that an instance's image was built from; may be empty."""
+    wanted = environment.instance(instance).image
+    suite = next(i.suite for i in environment.images if i.name == wanted)
+    sources = parse_one_line("\n".join(mirrors_for(environment.mirrors, suite)))
+    return next((source.uri for source in sources), "")
+
+
+def _application(application: Application, credentials: Credentials, artefact: Held | None) -> dict[str, Any]:
     return {
         "name": application.name,
         "kind": application.kind,
         "port": application.port,
+        "https_at": KINDS[application.kind].https_at or str(application.port),
+        "artefact": artefact and {"path": artefact.path and str(artefact.path), "sha256": artefact.sha256},
         "title": application.title,
         "settings": dict(application.settings),
         "secrets": {

@@ -12,6 +12,7 @@ Imported in the deployment's own process only.
 from __future__ import annotations
 
 import hashlib
+import json
 import shlex
 from collections import defaultdict
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from pyinfra.context import host
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
 
-__all__ = ["DETAILS", "File", "PackageState", "Unit", "files", "packages", "run", "services"]
+__all__ = ["DETAILS", "Differences", "File", "PackageState", "Unit", "files", "packages", "run", "services"]
 
 #: (host name, operation hash) → what differs, for people
 DETAILS: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -132,26 +133,24 @@ def _file_commands(
 
 @dataclass(frozen=True, slots=True)
 class PackageState:
-    """What dpkg says: installed package names; what was left half-done; the age of apt's lists in seconds."""
+    """What dpkg says: installed package names; what was left half-done."""
 
     installed: frozenset[str]
     half_done: bool
-    lists_age: float | None
 
 
 class Packages(FactBase[PackageState]):
     """The packages' state, in one command."""
 
     def command(self) -> str:
-        """Ask dpkg, its audit, and the stamp of our last update."""
-        stamp = "/var/lib/apt/periodic/update-success-stamp"
+        """Ask dpkg and its audit."""
         return (
-            "dpkg-query -W -f '${db:Status-Abbrev}|${binary:Package}\\n'; echo ==; dpkg --audit | head -1; "
-            f"echo ==; [ -e {stamp} ] && echo $(( $(date +%s) - $(stat -c %Y {stamp}) )); true"
+            "dpkg-query -W -f '${db:Status-Abbrev}|${binary:Package}\\n'; "
+            "echo ==; dpkg --audit | head -1; true"
         )
 
     def process(self, output: Iterable[str]) -> PackageState:
-        """Read the three parts."""
+        """Read both parts."""
         parts: list[list[str]] = [[]]
         for line in output:
             if line.strip() == "==":
@@ -163,12 +162,19 @@ class Packages(FactBase[PackageState]):
             for status, _, name in (line.partition("|") for line in parts[0])
             if status[1:2] == "i"
         )
-        age = float(parts[2][0]) if parts[2] else None
-        return PackageState(installed, bool(parts[1]), age)
+        return PackageState(installed, bool(parts[1]))
 
 
-#: seconds for which apt's lists are taken as fresh
-_LISTS_FRESH = 24 * 3600
+#: minutes for which apt's lists are taken as fresh
+_LISTS_FRESH = 24 * 60
+_STAMP = "/var/lib/apt/periodic/update-success-stamp"
+#: decided in the instance, when its turn comes: a source that this run has written isn't in the lists yet
+_UPDATE = (
+    f'if [ -z "$(find {_STAMP} -mmin -{_LISTS_FRESH} 2>/dev/null)" ]'
+    f' || [ -n "$(find /etc/apt/sources.list /etc/apt/sources.list.d -newer {_STAMP} 2>/dev/null)" ]; then'
+    " apt-get -q -o DPkg::Lock::Timeout=300 -o APT::Update::Error-Mode=any update"
+    f" && touch {_STAMP}; fi"
+)
 _APT = (
     "DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300"
     " -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
@@ -191,12 +197,30 @@ def packages(wanted: Sequence[str]) -> Generator[StringCommand, None, None]:
     if not missing:
         return
     note(f"missing: {', '.join(missing)}")
-    if state.lists_age is None or state.lists_age > _LISTS_FRESH:
-        yield _shell(
-            "apt-get -q -o DPkg::Lock::Timeout=300 -o APT::Update::Error-Mode=any update"
-            " && touch /var/lib/apt/periodic/update-success-stamp"
-        )
+    yield _shell(_UPDATE)
     yield _shell(f"{_APT} --no-install-recommends install {shlex.join(missing)}")
+
+
+# an application's own script
+
+
+class Differences(FactBase[list[str] | None]):
+    """What a script of ours in the instance finds different, in words; None where it can't say yet.
+
+    The script is run with ``check`` as its argument, changes nothing, and prints a JSON list last.
+    """
+
+    def command(self, script: str, program: str, user: str = "root") -> str:
+        """Run the script where it is, and where what it asks is installed (``program``)."""
+        return (
+            f"if [ -e {shlex.quote(script)} ] && [ -e {shlex.quote(program)} ]; then "
+            f"runuser -u {shlex.quote(user)} -- python3 {shlex.quote(script)} check; else echo null; fi"
+        )
+
+    def process(self, output: Iterable[str]) -> list[str] | None:
+        """Read the last line."""
+        found = json.loads(list(output)[-1])
+        return None if found is None else [str(line) for line in found]
 
 
 # services

@@ -23,6 +23,7 @@ __all__ = [
     "RouterSpec",
     "SecurityGroupSpec",
     "Site",
+    "Size",
     "SubnetSpec",
 ]
 
@@ -137,11 +138,21 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """The smallest instance that carries an application, and who says so."""
+
+    ram_mib: int
+    disk_gib: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Application:
     """An application in its instance.
 
     ``kind`` names the module in `medicarche.deploy`; ``settings`` are that module's, checked by it.
-    ``egress`` names what it may reach: ``dns``, ``packages``, ``time``.
+    ``egress`` names what it may reach: ``dns``, ``packages``, ``time``. Where it isn't ``deployed`` its place
+    in the cloud is kept, and every report says so.
     """
 
     name: str
@@ -151,6 +162,7 @@ class Application:
     title: str
     settings: Mapping[str, str]
     egress: tuple[str, ...]
+    deployed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

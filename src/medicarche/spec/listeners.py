@@ -44,7 +44,7 @@ def listeners(environment: Environment, instance_name: str) -> tuple[Listener, .
             why=opened.get(_SSH, "administration over SSH"),
         ),
     ]
-    applications = environment.applications_of(instance_name)
+    applications = [a for a in environment.applications_of(instance_name) if a.deployed]
     if applications and _HTTP in opened:
         found.append(
             Listener(

@@ -20,6 +20,7 @@ from medicarche.spec.environment import (
     NetworkSpec,
     RouterSpec,
     SecurityGroupSpec,
+    Size,
     SubnetSpec,
 )
 from medicarche.spec.validate import validate
@@ -40,6 +41,7 @@ def load_environment(
     *,
     check_settings: Callable[[Application], Iterable[str]] | None = None,
     private_listeners: Callable[[Application], Iterable[Listener]] | None = None,
+    minimum_size: Callable[[Application], Size | None] | None = None,
 ) -> Environment:
     """Read the environment file and check all of it.
 
@@ -49,6 +51,8 @@ def load_environment(
             ``key: what is wrong; what to do`` (or ``kind: ...``) points at that key's line.
         private_listeners: gives the sockets that an application opens besides its public port, so that
             ports claimed twice in one instance are found.
+        minimum_size: gives the smallest instance that carries an application, so that a flavor that is too
+            small is found.
 
     Raises:
         SpecificationError: with all errors at once, one line each: ``file:line: key: what; what to do``.
@@ -65,6 +69,8 @@ def load_environment(
             problems += _settings_problems(document, application, check_settings(application))
     if private_listeners is not None:
         problems += _ports_problems(document, applications, private_listeners)
+    if minimum_size is not None:
+        problems += _size_problems(document, file, applications, minimum_size)
     if problems:
         raise document.error(problems)
     return _environment(document.path, file, applications)
@@ -112,6 +118,34 @@ def _ports_problems(
                     f" {application.instance!r}, which is claimed by {other} already; choose another port",
                 ),
             )
+    return problems
+
+
+def _size_problems(
+    document: Document,
+    file: EnvironmentFile,
+    applications: tuple[Application, ...],
+    minimum_size: Callable[[Application], Size | None],
+) -> list[Problem]:
+    """Find flavors that are smaller than what the applications of an instance ask for, taken together."""
+    problems = []
+    for name, instance in file.instances.items():
+        flavor = file.flavors.get(instance.flavor)
+        sizes = {a.name: minimum_size(a) for a in applications if a.instance == name}
+        known = {application: size for application, size in sizes.items() if size is not None}
+        if flavor is None:
+            continue
+        asked = "; ".join(f"{application}: {size.source}" for application, size in known.items())
+        for has, unit, wants, what in (
+            (flavor.ram_mib, "MiB", sum(s.ram_mib for s in known.values()), "memory"),
+            (flavor.disk_gib, "GiB", sum(s.disk_gib for s in known.values()), "disk"),
+        ):
+            if has < wants:
+                text = (
+                    f"flavor {instance.flavor!r} has {has} {unit} of {what}, and {', '.join(known)} asks for"
+                    f" {wants} {unit} ({asked}); choose a larger flavor"
+                )
+                problems.append(document.problem(("instances", name, "flavor"), text))
     return problems
 
 
@@ -236,6 +270,7 @@ def _applications(file: EnvironmentFile) -> tuple[Application, ...]:
             title=application.title,
             settings=dict(sorted(application.settings.items())),
             egress=tuple(sorted(set(application.egress))),
+            deployed=application.deployed,
         )
         for name, application in file.applications.items()
     )

@@ -217,6 +217,10 @@ class ApplicationModel(Model):
         default_factory=list,
         description="What it may reach; all else is refused.",
     )
+    deployed: bool = Field(
+        default=True,
+        description="Whether it is deployed; where not, its place in the cloud is kept, and reports say so.",
+    )
 
 
 class EnvironmentFile(Model):

@@ -110,7 +110,7 @@ def test_wrong_settings_are_told_one_by_one(settings: dict[str, str], said: str)
 
 
 def test_an_unknown_kind_is_told() -> None:
-    assert "isn't known; known are wordpress" in next(iter(deploy.check_settings(replace(SITE, kind="x"))))
+    assert "isn't known; known are nextcloud, odoo, syncthing, wordpress" in next(iter(deploy.check_settings(replace(SITE, kind="x"))))
 
 
 def _job(folder: Path, environment: Environment = ENVIRONMENT, machine: Machine | None = None) -> object:

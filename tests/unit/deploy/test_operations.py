@@ -87,15 +87,9 @@ def test_package_states_are_read() -> None:
         "iU |half",
         "==",
         "The following packages...",
-        "==",
-        "12",
     ]
-    assert Packages().process(output) == PackageState(
-        frozenset({"nginx", "php"}), half_done=True, lists_age=12.0
-    )
-    assert Packages().process(["ii |a", "==", "=="]) == PackageState(
-        frozenset({"a"}), half_done=False, lists_age=None
-    )
+    assert Packages().process(output) == PackageState(frozenset({"nginx", "php"}), half_done=True)
+    assert Packages().process(["ii |a", "=="]) == PackageState(frozenset({"a"}), half_done=False)
 
 
 def test_unit_states_are_read() -> None:

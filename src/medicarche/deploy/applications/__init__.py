@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medicarche.deploy.applications import wordpress
+from medicarche.deploy.applications import nextcloud, odoo, syncthing, wordpress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,4 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["KINDS"]
 
 #: kind → its declaration
-KINDS: Mapping[str, Declaration] = {d.kind: d for d in (wordpress.DECLARATION,)}
+KINDS: Mapping[str, Declaration] = {
+    module.DECLARATION.kind: module.DECLARATION for module in (nextcloud, odoo, syncthing, wordpress)
+}

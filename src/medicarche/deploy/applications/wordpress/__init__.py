@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from medicarche.deploy.declaration import Declaration, Size
-from medicarche.spec.environment import Listener
+from medicarche.deploy.declaration import Declaration
+from medicarche.spec.environment import Listener, Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,0 +1,103 @@
+"""Nextcloud on an instance: its archive, packages, files, services, and the installation itself.
+
+Imported in the deployment's own process only.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyinfra.api.command import FileUploadCommand, StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from medicarche.deploy.operations import Differences, File, Unit, note, run
+from medicarche.deploy.templating import render
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Mapping
+
+    from pyinfra.api.command import PyinfraCommand
+
+__all__ = ["deploy", "files", "packages", "units"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_SCRIPT = "/usr/local/lib/medicarche/nextcloud.py"
+_ARCHIVE = "/var/lib/medicarche/nextcloud.archive"
+#: PHP's extensions that Nextcloud needs, recommends, and uses for the directory (its "Preparing PHP")
+_PHP = ("apcu", "bcmath", "bz2", "curl", "gd", "gmp", "intl", "ldap", "mbstring", "mysql", "xml", "zip")
+
+
+def packages(application: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return Debian's packages; recommendations aren't installed."""
+    del application
+    return ("apache2", "libapache2-mod-php", "mariadb-server", *(f"php-{name}" for name in _PHP))
+
+
+def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[File]:
+    """Return the configuration of Apache, MariaDB, PHP and Nextcloud."""
+    values = {"application": application, **instance}
+    found = [
+        ("/etc/apache2/ports.conf", "ports.conf.j2", "root:root"),
+        ("/etc/apache2/sites-enabled/medicarche.conf", "apache.conf.j2", "root:root"),
+        ("/etc/mysql/mariadb.conf.d/90-medicarche.cnf", "mariadb.cnf.j2", "root:root"),
+        ("/etc/php/8.4/apache2/conf.d/90-medicarche.ini", "php.ini.j2", "root:root"),
+        ("/etc/php/8.4/cli/conf.d/90-medicarche.ini", "php.ini.j2", "root:root"),
+        ("/etc/systemd/system/apache2.service.d/medicarche.conf", "apache2.service.j2", "root:root"),
+        ("/etc/systemd/system/medicarche-nextcloud-cron.service", "cron.service.j2", "root:root"),
+        ("/etc/systemd/system/medicarche-nextcloud-cron.timer", "cron.timer.j2", "root:root"),
+        (f"/etc/nginx/applications/{application['name']}.conf", "nginx.conf.j2", "root:root"),
+        ("/var/lib/nextcloud/config/medicarche.config.php", "config.php.j2", "root:www-data"),
+        (_SCRIPT, "nextcloud.py.j2", "root:root"),
+    ]
+    return [
+        File(path, render(_TEMPLATES, template, **values), owner=owner) for path, template, owner in found
+    ]
+
+
+def units(application: Mapping[str, Any], paths: Iterable[str]) -> list[Unit]:
+    """Return the services, the database before the web server."""
+    del application
+    known = tuple(paths)
+    return [
+        Unit("mariadb.service", tuple(p for p in known if p.startswith("/etc/mysql/"))),
+        Unit(
+            "apache2.service",
+            tuple(p for p in known if p.startswith(("/etc/apache2/", "/etc/php/8.4/apache2/"))),
+            "restart",
+            check="apache2ctl -t -q",
+        ),
+        Unit("medicarche-nextcloud-cron.timer"),
+    ]
+
+
+def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
+    """Add the operation that unpacks, installs or upgrades it, and sets its administrator."""
+    wanted = {
+        "sha256": application["artefact"]["sha256"],
+        "archive": _ARCHIVE,
+        "login": application["settings"]["administrator"],
+        "email": f"{application['settings']['administrator']}@{instance['domain']}",
+        "password": application["secrets"]["administrator"],
+    }
+    run(f"{application['name']}: the installation", installation, wanted, application["artefact"]["path"])
+
+
+@operation()
+def installation(wanted: dict[str, str], archive: str | None) -> Generator[PyinfraCommand, None, None]:
+    """Bring the installation to what is wanted; the archive is uploaded where its code isn't there."""
+    text = json.dumps(wanted)
+    differences = host.get_fact(
+        Differences, script=_SCRIPT, program="/usr/bin/php", user="www-data", _stdin=text
+    )
+    if differences == []:
+        return
+    for line in differences or ["isn't installed"]:
+        note(line)
+    if archive is not None and (differences is None or any(d.startswith("the code") for d in differences)):
+        yield StringCommand("install -d -m 0755 /var/lib/medicarche")
+        # /tmp is in memory, and it is large
+        yield FileUploadCommand(archive, _ARCHIVE, remote_temp_filename="/var/tmp/medicarche-upload")  # noqa: S108 - in the instance, whose only people are its administrators
+    yield StringCommand(f"python3 {_SCRIPT} apply", _stdin=text)

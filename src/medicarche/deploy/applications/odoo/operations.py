@@ -1,0 +1,114 @@
+"""Odoo on an instance: its packages, files, services, database and first user.
+
+Imported in the deployment's own process only.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from medicarche.deploy.applications.odoo import MODULES
+from medicarche.deploy.operations import Differences, File, Unit, note, run
+from medicarche.deploy.templating import render
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Mapping
+
+__all__ = ["deploy", "files", "master_password_hash", "packages", "units"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_SCRIPT = "/usr/local/lib/medicarche/odoo.py"
+_CONFIGURATION = "/etc/odoo/medicarche.conf"
+
+
+def packages(application: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return Debian's packages: trixie's but for Odoo itself, which is in sid; by name what it recommends."""
+    del application
+    return ("odoo-19", "postgresql", "python3-ldap")
+
+
+def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[File]:
+    """Return apt's source for Odoo, and the configuration of Odoo and PostgreSQL."""
+    values = {
+        "application": application,
+        "master_password": master_password_hash(application["secrets"]["master"]),
+        **instance,
+    }
+    found = [
+        ("/etc/apt/preferences.d/medicarche-odoo", "preferences.j2"),
+        ("/etc/apt/sources.list.d/medicarche-odoo.sources", "sid.sources.j2"),
+        (_CONFIGURATION, "odoo.conf.j2"),
+        ("/etc/postgresql-common/createcluster.d/medicarche.conf", "createcluster.conf.j2"),
+        ("/etc/systemd/system/odoo.service.d/medicarche.conf", "odoo.service.j2"),
+        (f"/etc/nginx/applications/{application['name']}.conf", "nginx.conf.j2"),
+        (_SCRIPT, "odoo.py.j2"),
+    ]
+    return [File(path, render(_TEMPLATES, template, **values)) for path, template in found]
+
+
+def units(application: Mapping[str, Any], paths: Iterable[str]) -> list[Unit]:
+    """Return the services, the database before what needs it."""
+    del application
+    known = tuple(paths)
+    odoo = tuple(p for p in known if p == _CONFIGURATION or "odoo.service.d" in p)
+    return [Unit("postgresql.service"), Unit("odoo.service", odoo)]
+
+
+def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
+    """Add the operation that makes the database: modules, language, company, administrator."""
+    run(f"{application['name']}: the database", database, _wanted(application, instance))
+
+
+def _wanted(application: Mapping[str, Any], instance: Mapping[str, Any]) -> str:
+    """Return what odoo.py reads on its standard input; it holds the administrator's password."""
+    settings = application["settings"]
+    wanted = {
+        "modules": [*MODULES, *settings.get("modules", "").split()],
+        "language": instance["language"].partition(".")[0],
+        "timezone": instance["timezone"],
+        "company": instance["organization"],
+        "country": settings["country"],
+        "login": settings["administrator"],
+        "email": f"{settings['administrator']}@{instance['domain']}",
+        "password": application["secrets"]["administrator"],
+        "url": f"https://{instance['name']}.{instance['domain']}:{application['port']}",
+    }
+    return json.dumps(wanted)
+
+
+def master_password_hash(password: str) -> str:
+    """Return passlib's ``pbkdf2_sha512`` of a password: what stands in a file that services may read.
+
+    The salt follows from the password, so that the file is the same at every run; passwords are random and
+    of one environment only, so that no two of them are compared by their salts.
+    """
+    rounds = 600_000  # OWASP's advice for PBKDF2 is 210,000 and more; Odoo 19's own number
+    salt = hashlib.sha512(f"salt of {password}".encode()).digest()[:16]
+    made = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, rounds)
+    return f"$pbkdf2-sha512${rounds}${_ab64(salt)}${_ab64(made)}"
+
+
+def _ab64(value: bytes) -> str:
+    """Passlib's own base 64: dots for plus signs, no padding."""
+    return base64.b64encode(value).decode().rstrip("=").replace("+", ".")
+
+
+@operation()
+def database(wanted: str) -> Generator[StringCommand, None, None]:
+    """Bring Odoo's database to what is wanted."""
+    differences = host.get_fact(
+        Differences, script=_SCRIPT, program="/usr/bin/odoo", user="odoo", _stdin=wanted
+    )
+    if differences == []:
+        return
+    for line in differences or ["isn't installed"]:
+        note(line)
+    yield StringCommand(f"python3 {_SCRIPT} apply", _stdin=wanted)
