@@ -188,9 +188,9 @@ def provision(
         if deploy:
             with _timed(seconds, "instances ready"):
                 wait_for_instances(selection, planned.connections, instances, reporter)
+            _note_left_out(selection)
             with _timed(seconds, "deploy"):
                 deployment = run_deployment(selection, planned.site, instances, reporter, artefacts=artefacts)
-            _note_left_out(selection)
     return Provisioned(
         selection, planned.connections, planned.site, planned.plan, instances, deployment, seconds
     )

@@ -1,6 +1,9 @@
 """Files that the operator gives and applications are made from: had, checked and kept on this machine.
 
 They are had before anything is built: what can't be had is told when nothing has begun yet.
+
+requests is imported where it is used: this module is imported in the deployment's own process too, where the
+standard library's ssl must not be loaded before gevent has patched it.
 """
 
 from __future__ import annotations
@@ -12,8 +15,6 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import requests
 
 from medicarche.deploy.applications import KINDS
 from medicarche.errors import DeploymentError
@@ -38,7 +39,7 @@ _DIGEST = re.compile(r"\b([0-9a-fA-F]{64})\b")
 class Held:
     """A checked file.
 
-    ``path`` is None where it isn't on this machine; ``sha256`` then says what it should be, where that is known.
+    ``path`` is None where it isn't on this machine; ``sha256`` says what it should be, if known.
     """
 
     path: Path | None
@@ -99,6 +100,8 @@ def obtain(environment: Environment, cache: Path, reporter: Reporter) -> dict[st
 
 
 def _why(error: Exception) -> str:
+    import requests  # noqa: PLC0415 - see the module's first lines
+
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"HTTP status {error.response.status_code}"
     if isinstance(error, requests.ConnectionError):
@@ -126,9 +129,7 @@ def _obtain(artefact: Artefact, folder: Path, cache: Path, stage: Stage) -> Held
         else:
             return Held(path, wanted)
     if wanted is None:
-        answer = requests.get(f"{artefact.source}.sha256", timeout=_TIMEOUT)
-        answer.raise_for_status()
-        wanted = _read_digest(answer.text)
+        wanted = _read_digest(_download_text(f"{artefact.source}.sha256"))
     _download(artefact.source, path, wanted, stage)
     path.with_name(path.name + ".sha256").write_text(f"{wanted}\n", encoding="ascii")
     return Held(path, wanted)
@@ -161,8 +162,18 @@ def _check(path: Path, wanted: str) -> None:
         raise DeploymentError(f"its SHA-256 is {found}, and should be {wanted}")
 
 
+def _download_text(url: str) -> str:
+    import requests  # noqa: PLC0415 - see the module's first lines
+
+    answer = requests.get(url, timeout=_TIMEOUT)
+    answer.raise_for_status()
+    return answer.text
+
+
 def _download(url: str, path: Path, wanted: str, stage: Stage) -> None:
     """Fetch a file; it has its name only when all of it is there and right."""
+    import requests  # noqa: PLC0415 - see the module's first lines
+
     path.parent.mkdir(parents=True, exist_ok=True)
     for stale in path.parent.glob(f".{path.name}.*"):
         stale.unlink(missing_ok=True)  # of a run that was killed

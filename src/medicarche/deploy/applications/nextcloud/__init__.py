@@ -47,8 +47,8 @@ DECLARATION = Declaration(
     minimum=Size(
         ram_mib=512,
         disk_gib=4,
-        source="Nextcloud's documentation, 'System requirements', 'Memory': a minimum of 512 MB per process is"
-        " recommended. On disk: its code takes 0.8 GB, and its archive as much while it is unpacked",
+        source="Nextcloud's documentation, 'System requirements', 'Memory': a minimum of 512 MB per process"
+        " is recommended. On disk: its code takes 0.8 GB, and its archive as much while it is unpacked",
     ),
     listeners=(
         Listener("127.0.0.1", 8080, "tcp", "apache2", public=False, why="Nextcloud, behind nginx"),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["deploy", "files", "master_password_hash", "packages", "units"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_SCRIPT = "/usr/local/lib/medicarche/odoo.py"
+_SCRIPT = "/usr/local/lib/medicarche/odoo_database.py"
 _CONFIGURATION = "/etc/odoo/medicarche.conf"
 
 
@@ -49,7 +49,7 @@ def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[F
         ("/etc/postgresql-common/createcluster.d/medicarche.conf", "createcluster.conf.j2"),
         ("/etc/systemd/system/odoo.service.d/medicarche.conf", "odoo.service.j2"),
         (f"/etc/nginx/applications/{application['name']}.conf", "nginx.conf.j2"),
-        (_SCRIPT, "odoo.py.j2"),
+        (_SCRIPT, "odoo_database.py.j2"),
     ]
     return [File(path, render(_TEMPLATES, template, **values)) for path, template in found]
 
@@ -68,7 +68,7 @@ def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
 
 
 def _wanted(application: Mapping[str, Any], instance: Mapping[str, Any]) -> str:
-    """Return what odoo.py reads on its standard input; it holds the administrator's password."""
+    """Return what odoo_database.py reads on its standard input; it holds the administrator's password."""
     settings = application["settings"]
     wanted = {
         "modules": [*MODULES, *settings.get("modules", "").split()],
