@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from medicarche.testing.built import Built
 
 _MARKER = "requirement"
+_KIND = "application_kind"
 _BUILT = pytest.StashKey["Built"]()
 
 
@@ -45,6 +46,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--admin-cloud", metavar="NAME", help="an entry with administrator's rights")
     group.addoption("--embedded-name", metavar="NAME", help="the embedded cloud's name")
+    group.addoption(
+        "--without",
+        metavar="NAME",
+        action="append",
+        help="an application that isn't deployed, nor tested; default: MEDICARCHE_WITHOUT",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,17 +61,30 @@ def pytest_configure(config: pytest.Config) -> None:
     # openstacksdk warns its own developers of its own code when a list of servers or rules is read
     config.addinivalue_line("filterwarnings", "ignore:The _compute_attributes method is deprecated")
     config.addinivalue_line("markers", "alone: changes the environment; no other test may run beside it")
+    config.addinivalue_line(
+        "markers",
+        f"{_KIND}(kind): runs once for each deployed application of that kind; isn't there for none",
+    )
+    if config.getoption("--without"):
+        # for `medicarche provision` too, which tests run as a user does
+        os.environ["MEDICARCHE_WITHOUT"] = " ".join(config.getoption("--without"))
 
 
 # --- the requirement marker ------------------------------------------------------------------------------
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Refuse acceptance tests that name no requirement, or one that isn't known.
+
+    Tests of a kind of application of which none is deployed are taken out: they have nothing to be about.
 
     Raises:
         pytest.UsageError: naming all such tests at once.
     """
+    about_nothing = [item for item in items if _is_about_nothing(item)]
+    if about_nothing:
+        config.hook.pytest_deselected(items=about_nothing)
+        items[:] = [item for item in items if item not in about_nothing]
     wrong = []
     for item in items:
         ids = tuple(cast("str", i) for marker in item.iter_markers(_MARKER) for i in marker.args)
@@ -87,6 +107,14 @@ def _is_acceptance(item: pytest.Item) -> bool:
     return "provisioned" in fixtures or "acceptance" in item.path.parts[:-1][-3:]
 
 
+def _is_about_nothing(item: pytest.Item) -> bool:
+    """Tell whether pytest has put a skipped stand-in where no application of the wanted kind is deployed."""
+    if item.get_closest_marker(_KIND) is None:
+        return False
+    given: Mapping[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+    return not isinstance(given.get("application_name"), str)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that asks for ``instance_name`` or ``application_name`` once for each one declared."""
     wanted = {"instance_name", "application_name"} & set(metafunc.fixturenames)
@@ -102,7 +130,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "instance_name" in wanted:
         metafunc.parametrize("instance_name", [i.name for i in environment.instances])
     if "application_name" in wanted:
-        metafunc.parametrize("application_name", [a.name for a in environment.applications])
+        left_out = _without()
+        kinds = {marker.args[0] for marker in metafunc.definition.iter_markers(_KIND)}
+        names = [
+            a.name
+            for a in environment.applications
+            if a.deployed and a.name not in left_out and (not kinds or a.kind in kinds)
+        ]
+        metafunc.parametrize("application_name", names)
 
 
 # --- fixtures ----------------------------------------------------------------------------------------------
@@ -122,7 +157,13 @@ def _options(config: pytest.Config) -> Options:
         cloud=config.getoption("--cloud"),
         admin_cloud=config.getoption("--admin-cloud") or os.environ.get("MEDICARCHE_ADMIN_CLOUD"),
         embedded_name=config.getoption("--embedded-name"),
+        without=_without(),
     )
+
+
+def _without() -> tuple[str, ...]:
+    """Return the names of the applications that aren't to be deployed."""
+    return tuple(os.environ.get("MEDICARCHE_WITHOUT", "").split())
 
 
 @pytest.fixture(scope="session")
@@ -342,6 +383,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     from medicarche.report import Outcome, Verdict, load_requirements, summarise  # noqa: PLC0415 - as above
 
+    if _without():
+        terminalreporter.section("not deployed, by --without: not proved")
+        terminalreporter.line(", ".join(_without()))
     terminalreporter.section("requirements")
     known = load_requirements()
     found = [Outcome(test, outcome, ids) for test, (outcome, ids) in outcomes.items()]

@@ -1,0 +1,56 @@
+"""A person's browser: Chromium without a window, in the network name space of its caller."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+import ssl
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+__all__ = ["browse"]
+
+#: milliseconds that an element may take to be there
+_PATIENCE = 60_000.0
+
+
+@contextmanager
+def browse(address: str, port: int, authority: Path) -> Iterator[Page]:
+    """Open a page of a browser that believes this server's certificate, as the authority has signed it.
+
+    Chromium has no option for an authority of one's own: the certificate is verified here, and the browser
+    is then told its key and accepts no other.
+
+    Raises:
+        ssl.SSLError: the certificate isn't to be believed.
+    """
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - large; only where a browser is wanted
+
+    pem = ssl.get_server_certificate((address, port), ca_certs=str(authority), timeout=20)
+    key = x509.load_pem_x509_certificate(pem.encode()).public_key()
+    digest = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=[
+                "--no-sandbox",  # its own sandbox needs a user that isn't root
+                "--disable-dev-shm-usage",
+                f"--ignore-certificate-errors-spki-list={base64.b64encode(digest).decode()}",
+            ],
+        )
+        try:
+            page = browser.new_context(locale="fr-FR").new_page()
+            page.set_default_timeout(_PATIENCE)
+            yield page
+        finally:
+            browser.close()

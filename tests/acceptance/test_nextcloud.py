@@ -1,0 +1,165 @@
+"""APP-2: Nextcloud, as people use it. Where it isn't deployed, none of this is collected."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from medicarche.probe import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from testinfra.host import Host
+
+    from medicarche.converge import InstanceState
+    from medicarche.credentials import Credentials
+    from medicarche.spec.environment import Application, Environment
+
+    Person = tuple[str, str]
+
+pytestmark = [pytest.mark.requirement("APP-2"), pytest.mark.application_kind("nextcloud")]
+
+_OCS = {"OCS-APIRequest": "true", "Accept": "application/json"}
+_MEBIBYTE = 1 << 20
+_LARGE = 200 * _MEBIBYTE
+
+
+@pytest.fixture
+def instance(application: Application, instances: tuple[InstanceState, ...]) -> InstanceState:
+    """Nextcloud's instance."""
+    return next(i for i in instances if i.name == application.instance)
+
+
+@pytest.fixture
+def machine(instance: InstanceState, machines: Callable[[InstanceState], Host]) -> Host:
+    """Its instance from inside."""
+    return machines(instance)
+
+
+@pytest.fixture
+def url(application: Application, instance: InstanceState) -> str:
+    """Nextcloud's address, without the last slash."""
+    return f"https://{instance.floating_address}:{application.port}"
+
+
+@pytest.fixture
+def administrator(application: Application, credentials: Credentials) -> Person:
+    """The administrator's login and password."""
+    password = credentials.get(f"{application.name}/administrator")
+    assert password, "no password was generated"
+    return application.settings["administrator"], password
+
+
+@pytest.fixture
+def colleague(authority: Path, url: str, administrator: Person) -> Iterator[Person]:
+    """A second person, for as long as the test runs."""
+    name, password = f"essai-{secrets.token_hex(4)}", secrets.token_urlsafe(24)
+    users = f"{url}/ocs/v2.php/cloud/users"
+    with Client(authority, timeout=60) as client:
+        answer = client.post(
+            users, data={"userid": name, "password": password}, headers=_OCS, auth=administrator
+        )
+        assert answer.status_code == 200, answer.text
+        yield name, password
+        client.delete(f"{users}/{name}", headers=_OCS, auth=administrator)
+
+
+def of(url: str, person: Person, name: str) -> str:
+    """A file's address in WebDAV."""
+    return f"{url}/remote.php/dav/files/{person[0]}/{name}"
+
+
+def test_a_person_logs_in_through_the_login_page_in_french(
+    outside: Client, url: str, administrator: Person, environment: Environment
+) -> None:
+    page = outside.get(f"{url}/login")
+    assert page.status_code == 200
+    assert f'lang="{environment.locale.language.partition("_")[0]}' in page.text
+    token = outside.get(f"{url}/csrftoken").json()["token"]
+    data = {"user": administrator[0], "password": administrator[1], "requesttoken": token}
+    answer = outside.post(f"{url}/login", data=data, headers={"Origin": url})
+    assert answer.status_code == 303
+    assert "/login" not in answer.headers["location"]
+    assert all(cookie.secure for cookie in outside.cookies)
+
+
+@pytest.mark.parametrize("wrong", [("dsi", "wrong"), ("admin", "admin"), ("dsi", "dsi")])
+def test_no_other_login_does(outside: Client, url: str, wrong: Person) -> None:
+    assert outside.request("PROPFIND", of(url, wrong, ""), auth=wrong).status_code == 401
+
+
+def test_200_mb_are_uploaded_read_back_identical_and_shared_by_link(  # noqa: PLR0917 - fixtures
+    outside: Client,
+    authority: Path,
+    url: str,
+    administrator: Person,
+    colleague: Person,
+    record_property: Callable[[str, Any], None],
+) -> None:
+    name = f"essai-{secrets.token_hex(4)}.bin"
+    block = secrets.token_bytes(_MEBIBYTE)
+    address = of(url, administrator, name)
+    sent = hashlib.sha256(block * (_LARGE // _MEBIBYTE)).hexdigest()
+    try:
+        answer = outside.put(
+            address, data=(block for _ in range(_LARGE // _MEBIBYTE)), auth=administrator, timeout=300
+        )
+        assert answer.status_code == 201
+        record_property("seconds for 200 MiB up", round(answer.elapsed.total_seconds(), 1))
+        assert _digest(outside, address, auth=administrator) == sent
+        with Client(authority, timeout=60) as theirs:
+            # what isn't shared isn't even known
+            assert theirs.get(address, auth=colleague).status_code in {403, 404}
+            share = outside.post(
+                f"{url}/ocs/v2.php/apps/files_sharing/api/v1/shares",
+                data={"path": f"/{name}", "shareType": 3},
+                headers=_OCS,
+                auth=administrator,
+            )
+            assert share.status_code == 200, share.text
+            link = share.json()["ocs"]["data"]["token"]
+            with Client(authority, timeout=60) as stranger:
+                assert _digest(stranger, f"{url}/public.php/dav/files/{link}") == sent
+            assert theirs.get(address, auth=colleague).status_code in {403, 404}
+    finally:
+        outside.delete(address, auth=administrator)
+
+
+def _digest(client: Client, address: str, **options: Any) -> str:  # noqa: ANN401 - as in requests
+    found = hashlib.sha256()
+    with client.get(address, stream=True, timeout=300, **options) as answer:
+        assert answer.status_code == 200, answer.status_code
+        for chunk in answer.iter_content(_MEBIBYTE):
+            found.update(chunk)
+    return found.hexdigest()
+
+
+@pytest.mark.parametrize(
+    "path", ["/config/config.php", "/data/", "/.htaccess", "/occ", "/3rdparty/", "/.git/config"]
+)
+def test_configuration_and_sources_arent_served(outside: Client, url: str, path: str) -> None:
+    answer = outside.get(f"{url}{path}")
+    assert answer.status_code in {403, 404}
+    assert "dbuser" not in answer.text
+
+
+def test_its_services_run_and_start_at_boot(machine: Host) -> None:
+    for name in ("nginx", "apache2", "mariadb", "medicarche-nextcloud-cron.timer", "ssh"):
+        assert machine.service(name).is_running
+        assert machine.service(name).is_enabled
+    assert machine.check_output("systemctl --failed --plain --no-legend") == ""
+
+
+def test_the_database_has_no_network_and_files_are_its_own(machine: Host) -> None:
+    assert machine.check_output("ss --no-header --listening --tcp --numeric 'sport = :3306'") == ""
+    data = machine.file("/var/lib/nextcloud/data")
+    assert data.user == "www-data"
+    assert not data.mode & 0o007
+    assert machine.file("/var/lib/nextcloud/config/config.php").mode & 0o007 == 0
+    # the code can't be changed by who serves it
+    assert machine.check_output("find -L /var/www/nextcloud -user www-data -print -quit") == ""
