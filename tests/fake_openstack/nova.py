@@ -20,7 +20,7 @@ def _refuse(status: int, message: str) -> Refusal:
 
 
 class Nova:
-    """The compute service.
+    """The compute service. The addresses that it shows are a copy of Neutron's, old at times: see `heal`.
 
     Attributes:
         looks: how many lists of servers it takes to build or remove one.
@@ -172,7 +172,6 @@ class Nova:
             self._advance(server)
         found = [
             {key: value for key, value in server.items() if not key.startswith("_")}
-            | {"addresses": self._addresses(server)}
             for server in self.servers.values()
             if server["tenant_id"] == request.who.project_id
         ]
@@ -195,6 +194,15 @@ class Nova:
             server |= {"status": "ERROR", "fault": {"code": 500, "message": fault, "created": ""}}
         else:
             server["status"] = "ACTIVE"
+            self.heal()
+
+    def heal(self) -> None:
+        """Bring the servers' addresses up to date, as nova-compute does now and then.
+
+        In between Nova shows what it knows, whatever Neutron did since (``_heal_instance_info_cache``).
+        """
+        for server in self.servers.values():
+            server["addresses"] = self._addresses(server)
 
     def _addresses(self, server: dict[str, Any]) -> dict[str, list[dict[str, str]]]:
         found: dict[str, list[dict[str, str]]] = {}
@@ -241,6 +249,7 @@ class Nova:
             "flavor": {"id": wanted["flavorRef"]},
             "image": {"id": wanted["imageRef"]},
             "created": "2026-01-01T00:00:00Z",
+            "addresses": {},
             "OS-EXT-STS:task_state": "spawning",
             "_looks": self.looks,
             "_fault": self.faults.pop(0) if self.faults else "",

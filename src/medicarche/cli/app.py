@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from medicarche import __version__
-from medicarche.cli import applications, cloud, environment, instance
+from medicarche.cli import applications, cloud, environment, floating_ip, instance
 from medicarche.target import Options
 
 __all__ = ["medicarche"]
@@ -73,5 +73,6 @@ for command in (
     instance.ssh,
     applications.credentials,
     applications.ca,
+    floating_ip.floating_ip,
 ):
     medicarche.add_command(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from medicarche.plan.resources import Kind
 
 if TYPE_CHECKING:
     from medicarche.cloud import Connections
+    from medicarche.cloud.listing import Raw
 
 __all__ = ["AuditEntry", "InstanceState", "audit_trail", "console_log", "instances"]
 
@@ -22,8 +24,8 @@ class InstanceState:
         name: its logical name.
         id: Nova's id.
         status: Nova's word: ``ACTIVE``, ``SHUTOFF``, ``ERROR``...
-        private_address: on its own network; empty while it has none.
-        floating_address: from the external network, or None.
+        private_address: on its own network, as Neutron has it; empty while it has none.
+        floating_address: from the external network, as Neutron has it, or None.
         fault: what Nova says of an error, or an empty string.
     """
 
@@ -55,26 +57,41 @@ class AuditEntry:
 
 
 def instances(connections: Connections, environment_name: str) -> tuple[InstanceState, ...]:
-    """Return an environment's instances, by name; one call.
+    """Return an environment's instances, by name; three calls, whatever their number.
+
+    Addresses are Neutron's: those that Nova shows are a copy that it may bring up to date minutes later, or
+    not before the next event of that port (nova's ``heal_instance_info_cache_interval``).
 
     Raises:
-        CloudError: Nova refuses or doesn't answer.
+        CloudError: Nova or Neutron refuses or doesn't answer.
     """
+    member = connections.member
+    servers = member.compute.collection("/servers/detail", "servers", limit=1000)
+    ports = member.network.collection("/ports", "ports", project_id=member.project_id)
+    floating = member.network.collection("/floatingips", "floatingips", project_id=member.project_id)
+    by_server: dict[str, list[Raw]] = defaultdict(list)
+    for port in ports:
+        by_server[port.get("device_id") or ""].append(port)
+    # of two at one port ours comes last, and counts
+    by_port = {
+        raw["port_id"]: raw["floating_ip_address"]
+        for raw in sorted(floating, key=lambda raw: address_of(environment_name, raw["description"]) or "")
+        if raw.get("port_id")
+    }
     found = []
-    for raw in connections.member.compute.collection("/servers/detail", "servers", limit=1000):
+    for raw in servers:
         address = address_of(environment_name, raw["metadata"].get(METADATA_KEY))
         name = logical_name(address, Kind.SERVER) if address else None
         if name is None:
             continue
-        addresses = [entry for network in raw["addresses"].values() for entry in network]
-        by_type = {entry.get("OS-EXT-IPS:type", "fixed"): entry["addr"] for entry in addresses}
+        own = by_server[raw["id"]]
         found.append(
             InstanceState(
                 name=name,
                 id=raw["id"],
                 status=raw["status"],
-                private_address=by_type.get("fixed", ""),
-                floating_address=by_type.get("floating"),
+                private_address=next((ip["ip_address"] for port in own for ip in port["fixed_ips"]), ""),
+                floating_address=next((by_port[port["id"]] for port in own if port["id"] in by_port), None),
                 fault=(raw.get("fault") or {}).get("message", ""),
             )
         )

@@ -520,6 +520,44 @@ def test_instances_console_and_audit_trail(connections: Connections, image: Path
     assert converge.instances(connections, "other") == ()
 
 
+def test_addresses_are_neutrons_and_not_novas_old_copy(
+    cloud: FakeOpenStack, connections: Connections, image: Path
+) -> None:
+    provision(connections, image, company(("a", "b")))
+    cloud.nova.heal()
+    released = next(f for f in cloud.neutron.floatingips.values() if "floating_ip/a" in f["description"])
+    network = next(n["id"] for n in cloud.neutron.networks.values() if n["router:external"])
+    # somebody else takes the address that gets free
+    connections.member.network.delete(f"/floatingips/{released['id']}")
+    connections.member.network.post("/floatingips", {"floatingip": {"floating_network_id": network}})
+    assert converge.instances(connections, NAME)[0].floating_address is None
+    provision(connections, image, company(("a", "b")))
+    shown = [
+        entry["addr"]
+        for server in connections.member.compute.collection("/servers/detail", "servers")
+        for network_entries in server["addresses"].values()
+        for entry in network_entries
+    ]
+    assert released["floating_ip_address"] in shown, "the fake's Nova is up to date: this proves nothing"
+    first, second = converge.instances(connections, NAME)
+    attached = {f["port_id"]: f["floating_ip_address"] for f in cloud.neutron.floatingips.values()}
+    for instance in (first, second):
+        (port,) = [p for p in cloud.neutron.ports.values() if p["device_id"] == instance.id]
+        assert instance.floating_address == attached[port["id"]]
+        assert instance.private_address == port["fixed_ips"][0]["ip_address"]
+    assert first.floating_address != released["floating_ip_address"]
+
+
+def test_the_number_of_calls_for_the_instances_does_not_grow(connections: Connections, image: Path) -> None:
+    def calls(wanted: tuple[str, ...]) -> int:
+        provision(connections, image, company(wanted))
+        before = connections.traffic.requests
+        assert len(converge.instances(connections, NAME)) == len(wanted)
+        return connections.traffic.requests - before
+
+    assert calls(("a",)) == calls(tuple("abcdefgh")) == 3
+
+
 def test_a_server_under_way_is_waited_for_before_planning(
     cloud: FakeOpenStack, connections: Connections, image: Path
 ) -> None:
