@@ -18,31 +18,44 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.requirement("CLOUD-1"), pytest.mark.alone, pytest.mark.usefixtures("provisioned")]
 
-#: seconds for a run that finds nothing to do (issue: what it must show)
+#: seconds for a run that finds nothing to do, on a machine that has nothing else to do
 SOON = 15
 
 
-def test_the_plan_is_empty(run_medicarche: Run) -> None:
+def test_the_plan_is_empty(run_medicarche: Run, provisioned: Built) -> None:
     done = run_medicarche("plan", "--json", "--deploy")
     assert done.returncode == 0, done.stdout + done.stderr
     shown = json.loads(done.stdout)
     assert shown["actions"] == []
-    assert shown["deployment_changes"] == 0
+    inside = shown["deployment"]["instances"]
+    assert set(inside) == {i.name for i in provisioned.instances}
+    assert {name: instance["changed"] for name, instance in inside.items() if instance["changed"]} == {}
 
 
 def test_another_run_changes_nothing_and_is_soon_done(
     run_medicarche: Run, provisioned: Built, record_property: Callable[[str, object], None]
 ) -> None:
     before = _ids(provisioned)
+    slow = _slowness()
     began = time.monotonic()
     done = run_medicarche("provision")
     seconds = time.monotonic() - began
+    slow = max(1.0, (slow + _slowness()) / 2)
     record_property("seconds", round(seconds, 1))
+    record_property("slowness of the machine", round(slow, 1))
     assert done.returncode == 0, done.stderr
     assert "cloud: nothing to do" in done.stdout
     assert "instances: nothing to do" in done.stdout
     assert _ids(provisioned) == before
-    assert seconds < SOON
+    assert seconds < SOON * slow, f"on a machine that others make {slow:.1f} times slower"
+
+
+def _slowness() -> float:
+    """Return how much longer work takes here than the processor needs for it: 1 on a machine at rest."""
+    wall, own = time.monotonic(), time.process_time()
+    while time.process_time() - own < 0.3:
+        pass
+    return (time.monotonic() - wall) / 0.3
 
 
 def _ids(built: Built) -> dict[str, set[str]]:

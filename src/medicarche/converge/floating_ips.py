@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from medicarche.cloud import observe
+from medicarche.cloud.kinds import HANDLERS
+from medicarche.cloud.listing import Listing
 from medicarche.converge.apply import apply
 from medicarche.errors import CloudUnsuitable, MedicarcheError
 from medicarche.plan import Action, Plan, Verb, make_plan
@@ -50,7 +52,7 @@ def floating_ip(connections: Connections, environment_name: str, name: str) -> F
     Raises:
         CloudError: Neutron refuses or doesn't answer.
     """
-    found = _ours(observe(connections, environment_name, ()), name)
+    found = _ours(_look(connections, environment_name), name)
     return _state(name, found[0]) if found else None
 
 
@@ -107,7 +109,7 @@ def detach(
     Raises:
         ConvergenceError: the cloud refused.
     """
-    observed = observe(connections, environment_name, ())
+    found = _ours(_look(connections, environment_name), name)
     actions = [
         Action(
             f"{Verb.UPDATE} {_address(name)}#{item.id}",
@@ -117,7 +119,7 @@ def detach(
             observed=item,
             reason="detached by command",
         )
-        for item in _ours(observed, name)
+        for item in found
         if isinstance(item.resource, FloatingIp) and item.resource.port is not None
     ]
     _run(connections, Plan(environment_name, ()), actions, reporter)
@@ -135,7 +137,7 @@ def release(
     Raises:
         ConvergenceError: the cloud refused.
     """
-    found = _ours(observe(connections, environment_name, ()), name)
+    found = _ours(_look(connections, environment_name), name)
     actions = [
         Action(
             f"{Verb.DELETE} {_address(name)}#{item.id}",
@@ -152,6 +154,15 @@ def release(
 
 def _address(name: str) -> str:
     return f"{Kind.FLOATING_IP}/{name}"
+
+
+def _look(connections: Connections, environment_name: str) -> list[Observed]:
+    """Return the environment's floating IPs; one call."""
+    member = connections.member
+    raw = member.network.collection("/floatingips", "floatingips", project_id=member.project_id)
+    listing = Listing(environment_name, member.project_id, raw={"floatingips": raw}, wanted={})
+    HANDLERS[Kind.FLOATING_IP].read(listing)
+    return listing.found
 
 
 def _ours(observed: Sequence[Observed], name: str) -> list[Observed]:
