@@ -110,7 +110,8 @@ def test_wrong_settings_are_told_one_by_one(settings: dict[str, str], said: str)
 
 
 def test_an_unknown_kind_is_told() -> None:
-    assert "isn't known; known are nextcloud, odoo, syncthing, wordpress" in next(iter(deploy.check_settings(replace(SITE, kind="x"))))
+    (said,) = deploy.check_settings(replace(SITE, kind="x"))
+    assert said == "kind: 'x' isn't known; known are nextcloud, odoo, syncthing, wordpress"
 
 
 def _job(folder: Path, environment: Environment = ENVIRONMENT, machine: Machine | None = None) -> object:
