@@ -70,6 +70,7 @@ def test_the_schema_goes_to_standard_output(tmp_path: Path) -> None:
         (click.ClickException("x"), 1),
         (KeyboardInterrupt(), 130),
         (click.Abort(), 130),
+        (PermissionError(13, "x", "y"), 4),
         (ValueError("x"), 70),
     ],
 )

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from medicarche.errors import MedicarcheError
+from medicarche.errors import MachineError, MedicarcheError
 
 __all__ = ["main"]
 
@@ -54,6 +54,11 @@ def _tell(console: Console, error: BaseException) -> int:
         case click.Abort() | KeyboardInterrupt():
             console.print("interrupted; run the same command again to go on from here", style="yellow")
             return INTERRUPTED
+        case PermissionError():
+            console.print("Error: ", style="bold red", end="")
+            console.print(f"not allowed: {error.filename or error}", markup=False, highlight=False)
+            console.print("→ run it as root (sudo), or let MEDICARCHE_HOME name a folder of yours")
+            return MachineError.exit_code
         case BrokenPipeError():  # the reader of our output has gone; Python would complain at its exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
