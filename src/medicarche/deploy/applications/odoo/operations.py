@@ -32,7 +32,8 @@ _CONFIGURATION = "/etc/odoo/medicarche.conf"
 def packages(application: Mapping[str, Any]) -> tuple[str, ...]:
     """Return Debian's packages: trixie's but for Odoo itself, which is in sid; by name what it recommends."""
     del application
-    return ("odoo-19", "postgresql", "python3-ldap")
+    # the last two are asked for by modules that come with a country's accounting (electronic invoices)
+    return ("odoo-19", "postgresql", "python3-ldap", "python3-asn1crypto", "python3-phonenumbers")
 
 
 def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[File]:
