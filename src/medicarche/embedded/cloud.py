@@ -309,7 +309,10 @@ class EmbeddedCloud:
         leader = self._node.leader()
         waiting: dict[str, str] = {}
         with subprocess.Popen(
-            self._readiness(leader, started, _READY_SECONDS), stdout=subprocess.PIPE, text=True
+            self._readiness(leader, started, _READY_SECONDS),
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # a terminal's Ctrl-C is for us alone
         ) as p:
             assert p.stdout is not None  # noqa: S101 - for the type checker: it was asked for
             try:
@@ -347,6 +350,7 @@ class EmbeddedCloud:
             return {"node": "it doesn't run"}
         done = subprocess.run(
             self._readiness(leader, self._since(), 0),
+            start_new_session=True,  # as in `_wait`
             capture_output=True,
             text=True,
             check=False,
@@ -362,6 +366,8 @@ class EmbeddedCloud:
         return namespace.inside_command(
             self.netns,
             [
+                # it dies with us: left over, it would keep the name space
+                *("setpriv", "--pdeathsig", "KILL", "--"),
                 *(
                     sys.executable,
                     "-c",

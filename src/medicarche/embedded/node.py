@@ -103,14 +103,7 @@ class Node:
 
     def leader(self) -> int | None:
         """Return the number of the node's first process, or None where it doesn't run."""
-        groups = cgroups.Groups.load(self._groups_file)
-        if groups is None:
-            return None
-        for process in groups.processes():
-            with suppress(OSError, ValueError):
-                if self._is_leader(process):
-                    return process
-        return None
+        return self._leader_in(self._groups())
 
     def command(self, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> list[str]:
         """Return the command line that runs a program in the node, as root.
@@ -146,18 +139,17 @@ class Node:
             MachineError: something can't be removed; it is named.
         """
         left: list[str] = []
-        groups = cgroups.Groups.load(self._groups_file)
+        groups = self._groups()
         disks = loops.of_instances(loops.attached(), self.instances)
-        if groups is not None:
-            leader = self.leader()
-            if leader is not None:
-                # the process name space dies with its first process, whatever the others do
-                with suppress(ProcessLookupError):
-                    os.kill(leader, signal.SIGKILL)
-            if not groups.kill():
-                left += [f"process {p}" for p in groups.processes()]
+        leader = self._leader_in(groups)
+        if leader is not None:
+            # the process name space dies with its first process, whatever the others do
+            with suppress(ProcessLookupError):
+                os.kill(leader, signal.SIGKILL)
+        if not groups.kill():
+            left += [f"process {p}" for p in groups.processes()]
         left += [f"loop device {loop.device}" for loop in loops.detach(disks)]
-        if groups is not None and not groups.remove():
+        if not groups.remove():
             left += [f"control group {folder}" for folder in groups.folders if folder.exists()]
         self._remove_netns()
         with suppress(OSError):
@@ -207,6 +199,17 @@ class Node:
             ),
             "--console=read-only",
         ]
+
+    def _groups(self) -> cgroups.Groups:
+        """The node's control groups as written down, else where they would be: somebody emptied /run."""
+        return cgroups.Groups.load(self._groups_file) or cgroups.plan(self.name)
+
+    def _leader_in(self, groups: cgroups.Groups) -> int | None:
+        for process in groups.processes():
+            with suppress(OSError, ValueError):
+                if self._is_leader(process):
+                    return process
+        return None
 
     def _is_leader(self, process: int) -> bool:
         """Whether a process is the first one of the node's process name space (not of an instance's)."""

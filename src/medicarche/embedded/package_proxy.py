@@ -167,7 +167,8 @@ def _launch(root: Path, folder: Path, cache: Path, lock: int) -> None:
         subprocess.run(
             namespace.outside_command(
                 [
-                    *("setsid", "--fork", "unshare", "--mount", "--propagation=private", "--"),
+                    # slave: what the host unmounts goes here, too; else another cloud's network would live on
+                    *("setsid", "--fork", "unshare", "--mount", "--propagation=slave", "--"),
                     *("sh", str(script), str(root), str(folder), str(cache), str(_USER)),
                 ]
             ),

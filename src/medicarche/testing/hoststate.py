@@ -3,55 +3,118 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import socket
+import struct
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["Remains", "differences", "remains", "snapshot"]
+__all__ = [
+    "BROUGHT_BY_MODULES",
+    "VOLATILE",
+    "Remains",
+    "differences",
+    "loop_devices",
+    "remains",
+    "snapshot",
+]
 
-#: kernel settings that are counters, or random: they change by themselves
-_VOLATILE = re.compile(
-    r"fs/(dentry-state|inode-state|inode-nr|file-nr|aio-nr|epoll/.*)$"
-    r"|fs/quota/|fs/binfmt_misc/"
-    r"|kernel/(random/.*|ns_last_pid|pty/nr|perf_event_max_sample_rate|hostname|domainname)$"
-    r"|kernel/(sched_domain|keys)/|net/netfilter/nf_conntrack_count$|debug/"
-)
+#: settings that change by themselves on an idle machine, each with why; the names are whole, no patterns
+VOLATILE: Mapping[str, str] = {
+    "fs/aio-nr": "counts the asynchronous requests set up now",
+    "fs/dentry-state": "counts cached directory entries",
+    "fs/file-nr": "counts open files",
+    "fs/inode-nr": "counts cached inodes",
+    "fs/inode-state": "counts cached inodes",
+    "fs/quota/allocated_dquots": "a statistic",
+    "fs/quota/cache_hits": "a statistic",
+    "fs/quota/drops": "a statistic",
+    "fs/quota/free_dquots": "a statistic",
+    "fs/quota/lookups": "a statistic",
+    "fs/quota/reads": "a statistic",
+    "fs/quota/syncs": "a statistic",
+    "fs/quota/writes": "a statistic",
+    "kernel/ns_last_pid": "the number of the process that was made last",
+    "kernel/perf_event_max_sample_rate": "lowered by the kernel itself where sampling takes too long",
+    "kernel/pty/nr": "counts pseudo-terminals in use",
+    "kernel/random/entropy_avail": "a fill level",
+    "kernel/random/uuid": "another one at each reading",
+    "net/netfilter/nf_conntrack_count": "counts the connections of now",
+}
+#: where settings appear when a kernel module is loaded; a module can't be unloaded safely, so they stay.
+#: They may appear, with values that leave the host's own traffic alone; those that were there may not change.
+BROUGHT_BY_MODULES: Mapping[str, str] = {
+    "net/bridge/": "br_netfilter; see ``medicarche.embedded.preflight.load_modules``",
+    "net/netfilter/": "nf_conntrack and its helpers",
+    "net/nf_conntrack_max": "nf_conntrack",
+}
+
+_NETLINK_NETFILTER = 12  # <linux/netlink.h>
+_NFT_SUBSYSTEM = 10 << 8  # <linux/netfilter/nfnetlink.h>: NFNL_SUBSYS_NFTABLES
+_NFT_DUMPS = {"tables": 1, "chains": 4, "rules": 7, "sets": 10}  # <linux/netfilter/nf_tables.h>: NFT_MSG_GET*
+_DUMP = 0x301  # <linux/netlink.h>: NLM_F_REQUEST | NLM_F_DUMP
+_DONE, _ERROR = 3, 2  # NLMSG_DONE, NLMSG_ERROR
 
 
 def snapshot() -> dict[str, str]:
     """Return the kernel's settings, and the addresses, routes and packet filters of our network name space.
 
-    What the machine has no program for is left out (and is so in every snapshot).
+    Packet filters are read from the kernel, so that no program is needed for it: the names of iptables'
+    tables, the number of nf_tables' objects. Where ``nft`` or ``iptables-save`` is there, whole rules too.
     """
     found = dict(_settings())
+    for name in ("ip_tables_names", "ip6_tables_names", "arp_tables_names"):
+        found[name] = "".join(sorted(_read(Path("/proc/net") / name).splitlines(keepends=True)))
+    found |= {f"nf_tables {what}": _nft_objects(number) for what, number in _NFT_DUMPS.items()}
     for name, command in {
         "links": ["ip", "-json", "link", "show"],
         "addresses": ["ip", "-json", "address", "show"],
         "routes": ["ip", "-json", "route", "show", "table", "all"],
         "routes, IPv6": ["ip", "-json", "-6", "route", "show", "table", "all"],
         "rules": ["ip", "-json", "rule", "show"],
-        "nftables": ["nft", "list", "ruleset"],
+        "nftables": ["nft", "--stateless", "list", "ruleset"],
         "iptables": ["iptables-save"],
         "ip6tables": ["ip6tables-save"],
     }.items():
         if shutil.which(command[0]) is None:
             continue
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
         found[name] = _steady(name, done.stdout)
     return found
+
+
+def _nft_objects(number: int) -> str:
+    """Count nf_tables' objects of a kind in our network name space, of all families (netlink(7))."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as netlink:
+        netlink.settimeout(10)
+        # struct nlmsghdr, then struct nfgenmsg: family (0: all), version, resource
+        netlink.send(struct.pack("=IHHIIBBH", 20, _NFT_SUBSYSTEM | number, _DUMP, 1, 0, 0, 0, 0))
+        count = 0
+        while True:
+            data = netlink.recv(1 << 20)
+            while data:
+                length, kind = struct.unpack_from("=IH", data)
+                if kind == _DONE:
+                    return str(count)
+                if kind == _ERROR:
+                    (error,) = struct.unpack_from("=i", data, 16)
+                    return f"not to be had: {os.strerror(-error)}"  # a kernel without nf_tables
+                count += 1
+                data = data[(length + 3) & ~3 :]
 
 
 def _settings() -> Iterator[tuple[str, str]]:
     root = Path("/proc/sys")
     for path in sorted(root.rglob("*")):
         name = str(path.relative_to(root))
-        if _VOLATILE.search(name) or path.is_dir():
+        if name in VOLATILE or path.is_dir():
             continue
         try:
             yield f"sysctl {name}", path.read_text(encoding="utf-8", errors="replace").strip()
@@ -63,7 +126,7 @@ def _steady(name: str, output: str) -> str:
     """Leave out what changes by itself: counters, times of leases."""
     if name.startswith(("nft", "ip6tables", "iptables")):
         lines = [line for line in output.splitlines() if not line.startswith("#")]
-        return "\n".join(re.sub(r"\[\d+:\d+\]|counter packets \d+ bytes \d+", "", line) for line in lines)
+        return "\n".join(re.sub(r"\[\d+:\d+\]", "", line) for line in lines)
     entries: list[dict[str, Any]] = json.loads(output or "[]")
     text = json.dumps(entries, sort_keys=True)
     return re.sub(r'"(valid_life_time|preferred_life_time|expires)": \d+,? ?', "", text)
@@ -72,12 +135,19 @@ def _steady(name: str, output: str) -> str:
 def differences(
     before: Mapping[str, str], after: Mapping[str, str]
 ) -> dict[str, tuple[str | None, str | None]]:
-    """Return what differs between two snapshots: name → (before, after)."""
+    """Return what differs between two snapshots: name → (before, after).
+
+    Settings that came with a kernel module don't count (`BROUGHT_BY_MODULES`).
+    """
     return {
         name: (before.get(name), after.get(name))
         for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
+        if before.get(name) != after.get(name) and not (name not in before and _brought(name))
     }
+
+
+def _brought(name: str) -> bool:
+    return name.removeprefix("sysctl ").startswith(tuple(BROUGHT_BY_MODULES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +169,19 @@ def remains(words: tuple[str, ...], network: int | None = None) -> Remains:
 
     Args:
         words: what its folders and names have in common, and nothing else on this machine has.
-        network: the inode of its network name space: whatever process is in there belongs to it.
+        network: the inode of its network name space: whatever process is in there belongs to it, and
+            whatever keeps it alive without being in there is told, too.
     """
 
     def ours(text: str) -> bool:
         return any(word in text for word in words)
 
-    mounts = [m for m in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines() if ours(m)]
+    mounts = [m for m in _read(Path("/proc/self/mountinfo")).splitlines() if ours(m)]
     loops = [p for p in Path("/sys/block").glob("loop*/loop/backing_file") if ours(_read(p))]
     groups = [p for p in Path("/sys/fs/cgroup").rglob("*") if ours(p.name) and p.is_dir()]
     names = [p for p in Path("/run/netns").glob("*") if ours(p.name)]
     return Remains(
-        processes=tuple(_processes(words, network)),
+        processes=tuple(_processes(ours, network)),
         mounts=tuple(mounts),
         loop_devices=tuple(f"{p.parts[3]}: {_read(p)}" for p in loops),
         name_spaces=tuple(map(str, names)),
@@ -118,19 +189,30 @@ def remains(words: tuple[str, ...], network: int | None = None) -> Remains:
     )
 
 
-def _processes(words: tuple[str, ...], network: int | None) -> Iterator[str]:
+def loop_devices() -> dict[str, str]:
+    """Return the machine's loop devices that have a file behind them: device → file, as its user sees it.
+
+    A cloud's instances name their disks by the node's paths, so only a comparison says whose they are.
+    """
+    return {p.parts[3]: _read(p).strip() for p in Path("/sys/block").glob("loop*/loop/backing_file")}
+
+
+def _processes(ours: Callable[[str], bool], network: int | None) -> Iterator[str]:
     own = _ancestors()
     for folder in Path("/proc").glob("[0-9]*"):
         number = int(folder.name)
         if number in own:
             continue  # the tests themselves name the cloud on their command lines
         command = _read(folder / "cmdline").replace("\0", " ").strip()
+        seen = _read(folder / "mountinfo")
         try:
             inside = network is not None and (folder / "ns/net").stat().st_ino == network
         except OSError:
             continue  # ended while we looked
-        if inside or any(word in command or word in _read(folder / "cgroup") for word in words):
+        if inside or ours(command) or ours(_read(folder / "cgroup")) or ours(seen):
             yield f"{number}: {command or _read(folder / 'comm').strip()}"
+        elif network is not None and f" net:[{network}] " in seen:
+            yield f"{number}: {command} (keeps the network name space mounted)"
 
 
 def _ancestors() -> set[int]:

@@ -14,10 +14,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medicarche.embedded import namespace
+from medicarche.testing.hoststate import remains
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Running", "Sandbox"]
+__all__ = ["PROGRAM", "Done", "Running", "Sandbox"]
 
 PROGRAM = str(Path(sys.executable).with_name("medicarche"))
 
@@ -27,7 +30,8 @@ class Running:
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], directory: Path) -> None:
         self._process = subprocess.Popen(
-            arguments,
+            # a job in the background ignores SIGINT, and its children inherit that
+            ["env", "--default-signal=INT", *arguments],
             env=environment,
             cwd=directory,
             stdin=subprocess.DEVNULL,
@@ -37,13 +41,20 @@ class Running:
             start_new_session=True,
         )
         self._lines: list[str] = []
-        self._reader = threading.Thread(target=self._read)
+        # not waited for at the end of all: what a killed command had started may hold the pipe open
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
         assert self._process.stderr is not None  # noqa: S101 - it was asked for
-        for line in self._process.stderr:
-            self._lines.append(line)
+        with self._process.stderr as stream:
+            for line in stream:
+                self._lines.append(line)
+
+    @property
+    def pid(self) -> int:
+        """Its process number."""
+        return self._process.pid
 
     @property
     def said(self) -> str:
@@ -71,6 +82,22 @@ class Running:
         """Kill the command itself (SIGKILL); programs that it started live on, as after any such kill."""
         self._process.send_signal(signal.SIGKILL)
         self._process.wait(30)
+        self._reader.join(5)
+
+    def interrupt(self, timeout: float) -> int:
+        """Send what Ctrl-C sends, to whom it sends it: the whole process group; return the exit code.
+
+        Raises:
+            AssertionError: it doesn't end in ``timeout`` seconds; it is killed then.
+        """
+        os.killpg(self._process.pid, signal.SIGINT)
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"it doesn't end in {timeout:g} s after SIGINT:\n{self.said}") from None
+        self._reader.join(5)
+        return code
 
 
 class Sandbox:
@@ -80,17 +107,34 @@ class Sandbox:
         name: the cloud's name; unique on this machine.
         folder: for its home folder.
         project: the project's folder: commands run there.
+        file: the environment file.
+        cache: the cache's folder; this machine's where it isn't given.
     """
 
-    def __init__(self, name: str, folder: Path, project: Path) -> None:
+    def __init__(
+        self, name: str, folder: Path, project: Path, *, file: Path, cache: Path | None = None
+    ) -> None:
         self.name = name
         self.home = folder / "home"
         self.project = project
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("OS_", "MEDICARCHE_"))}
-        if "MEDICARCHE_CACHE" in os.environ:
+        if cache is not None:
+            self.environment["MEDICARCHE_CACHE"] = str(cache)
+        elif "MEDICARCHE_CACHE" in os.environ:
             self.environment["MEDICARCHE_CACHE"] = os.environ["MEDICARCHE_CACHE"]
+        self.environment["MEDICARCHE_ENVIRONMENT"] = str(file)
         self.environment["MEDICARCHE_HOME"] = str(self.home)
         self.environment["MEDICARCHE_EMBEDDED_NAME"] = name
+
+    @property
+    def cloud(self) -> Path:
+        """The cloud's own folder."""
+        return self.home / "clouds" / self.name
+
+    @property
+    def run_folder(self) -> Path:
+        """Where it is written down what runs."""
+        return Path("/run/medicarche") / self.name
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -105,7 +149,7 @@ class Sandbox:
     def run(self, *arguments: str, prefix: Sequence[str] = (), timeout: float = 900, **extra: str) -> Done:
         """Run ``medicarche ARGUMENTS`` to its end, with ``prefix`` before it and ``extra`` variables."""
         return subprocess.run(
-            [*prefix, PROGRAM, *arguments],
+            namespace.outside_command([*prefix, PROGRAM, *arguments]),
             env={**self.environment, **extra},
             cwd=self.project,
             stdin=subprocess.DEVNULL,
@@ -129,7 +173,8 @@ class Sandbox:
 
     def start(self, *arguments: str) -> Running:
         """Start ``medicarche ARGUMENTS``."""
-        return Running([PROGRAM, *arguments], self.environment, self.project)
+        command = namespace.outside_command([PROGRAM, *arguments])
+        return Running(command, self.environment, self.project)
 
     def ask_cloud(self, code: str) -> Any:  # noqa: ANN401 - whatever the code prints as JSON
         """Run Python in the cloud's network, with ``member`` and ``admin`` connected; ``show(x)`` answers."""
@@ -139,8 +184,13 @@ class Sandbox:
             "admin = openstack.connect(cloud='medicarche-admin')\n"
             "show = lambda value: print(json.dumps(value))\n"
         )
-        output = self.expect("cloud", "enter", "--", sys.executable, "-c", prelude + code)
+        output = self.expect("cloud", "enter", "--", sys.executable, "-c", prelude + code, timeout=180)
         return json.loads(output) if output.strip() else None
+
+    def processes(self) -> tuple[int, ...]:
+        """Return the numbers of all processes of this cloud, instances and helpers included."""
+        network = self.network.stat().st_ino if self.network.exists() else None
+        return tuple(int(line.partition(":")[0]) for line in remains(self.words, network).processes)
 
     def purge(self) -> None:
         """Remove the cloud and its home folder, whatever state it is in."""

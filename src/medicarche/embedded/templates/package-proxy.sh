@@ -1,6 +1,6 @@
 #!/bin/sh
 # Starts apt-cacher-ng out of the node's root file system, in the host's own network. Run by
-#   unshare --mount --propagation=private -- sh package-proxy.sh ROOT FOLDER CACHE UID
+#   unshare --mount --propagation=slave -- sh package-proxy.sh ROOT FOLDER CACHE UID
 # so that no mount is seen outside, and all are gone with the process. ROOT stays read-only; FOLDER/run (socket,
 # logs) and CACHE are all that it can write to. It replaces itself all the way: its process number is that of
 # apt-cacher-ng.
