@@ -57,9 +57,26 @@ class Credentials:
         with locked(self._folder):
             known = self._read()
             if name not in known:
-                known[name] = "".join(secrets.choice(_ALPHABET) for _ in range(length))
-                write_private(self.path, (json.dumps(known, indent=2, sort_keys=True) + "\n").encode())
+                known[name] = _generate(length)
+                self._write(known)
             return known[name]
+
+    def renew(self, name: str, length: int = 32) -> str:
+        """Make a new password for a purpose, in the place of the old one where there was one."""
+        if length < _SHORTEST:
+            raise ValueError(f"a password of {length} characters is too short: at least {_SHORTEST}")
+        with locked(self._folder):
+            known = self._read()
+            known[name] = _generate(length)
+            self._write(known)
+            return known[name]
+
+    def forget(self, name: str) -> None:
+        """Remove a purpose's password; that there is none is no mistake."""
+        with locked(self._folder):
+            known = self._read()
+            if known.pop(name, None) is not None:
+                self._write(known)
 
     def get(self, name: str) -> str | None:
         """Return the password of a purpose, or None where none was made yet."""
@@ -68,6 +85,9 @@ class Credentials:
     def values(self) -> frozenset[str]:
         """Return all passwords: what a log has to mask."""
         return frozenset(self._read().values())
+
+    def _write(self, known: dict[str, str]) -> None:
+        write_private(self.path, (json.dumps(known, indent=2, sort_keys=True) + "\n").encode())
 
     def _read(self) -> dict[str, str]:
         try:
@@ -84,3 +104,7 @@ class Credentials:
                 hint="put it back from a backup; without it the applications' passwords are lost",
             )
         return known
+
+
+def _generate(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))

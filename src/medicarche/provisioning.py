@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from medicarche import converge, forwards, image, ssh
+from medicarche import converge, forwards, image, people, ssh
 from medicarche.cloud import check, connect, observe
 from medicarche.embedded import namespace
 from medicarche.errors import CloudUnsuitable, MedicarcheError
@@ -119,7 +119,7 @@ def plan(selection: Selection) -> Planned:
     Raises:
         CloudError: the cloud can't be used as it is.
     """
-    connections = connect(selection.target)
+    connections = people.with_passwords(connect(selection.target), selection.folder)
     site = site_of(selection)
     wanted = derive(selection.environment, site)
     observed = observe(connections, selection.environment.name, wanted)
@@ -182,6 +182,9 @@ def provision(
                     planned.connections, planned.plan, images=files, reporter=reporter, cancel=cancel
                 )
             instances = converge.instances(planned.connections, selection.environment.name)
+        people.forget_others(
+            selection.folder, [p.login for p in selection.environment.people if p.cloud_role is not None]
+        )
         if selection.embedded is not None:
             selection.embedded.forward(forwards.wanted(selection.environment, instances))
         deployment = None
@@ -207,6 +210,7 @@ def destroy(selection: Selection, reporter: Reporter) -> Destroyed:
         if not planned.empty:
             converge.apply(connections, planned, images={}, reporter=reporter)
         after = observe(connections, selection.environment.name, wanted)
+        people.forget_others(selection.folder, [o.resource.name for o in after if _is_account(o)])
     return Destroyed(planned, before, after)
 
 
@@ -319,8 +323,17 @@ class _ImageBuilder:
         }
 
 
+def _is_account(observed: Observed) -> bool:
+    return observed.resource.kind is Kind.USER and (observed.mark is not None or not observed.id)
+
+
 def _to_create(planned: Plan) -> tuple[Resource, ...]:
-    return tuple(a.wanted for a in planned.actions if a.verb is Verb.CREATE and a.wanted is not None)
+    """Return what is to be created; and changed quotas, which say whether it fits."""
+    return tuple(
+        action.wanted
+        for action in planned.actions
+        if action.wanted is not None and (action.verb is Verb.CREATE or action.kind is Kind.QUOTA)
+    )
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from fake_openstack.glance import Glance
 from fake_openstack.keystone import Keystone
 from fake_openstack.neutron import Neutron
 from fake_openstack.nova import Nova
+from fake_openstack.people import People
 from fake_openstack.wire import HttpServer, Router
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class FakeOpenStack:
         self.neutron = Neutron(router)
         self.glance = Glance(router)
         self.nova = Nova(router, self.neutron, self.glance)
+        self.people = People(router, self.nova, self.neutron)
         self._server = HttpServer(router, self.faults, self.keystone.caller)
 
     def __enter__(self) -> Self:
@@ -53,6 +55,7 @@ class FakeOpenStack:
             self.glance.images,
         ):  # fmt: skip
             store.clear()
+        self.people.clear()
         nova.access.clear()
         nova.faults.clear()
         self.faults.revive()
@@ -62,6 +65,8 @@ class FakeOpenStack:
         """Count what there is, kind by kind, but for the ports and rules that Neutron makes by itself."""
         neutron, nova = self.neutron, self.nova
         counts = {
+            "users": len(self.people.users),
+            "role_assignments": len(self.people.grants),
             "flavors": len(nova.flavors),
             "key_pairs": len(nova.key_pairs),
             "servers": len(nova.servers),

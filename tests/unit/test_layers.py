@@ -20,7 +20,7 @@ LAYERS = (
     {"plan"},
     {"cloud", "embedded"},
     {"converge", "deploy", "image", "probe", "report"},
-    {"forwards", "load", "target"},
+    {"forwards", "load", "people", "target"},
     {"provisioning"},
     {"status", "testing"},
     {"cli", "pytest_plugin"},

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from medicarche import __version__
-from medicarche.cli import applications, cloud, environment, floating_ip, instance
+from medicarche.cli import applications, cloud, environment, floating_ip, instance, people
 from medicarche.target import Options
 
 __all__ = ["medicarche"]
@@ -63,6 +63,7 @@ def medicarche(
 
 for command in (
     cloud.cloud,
+    people.people,
     environment.plan,
     environment.provision,
     environment.status,

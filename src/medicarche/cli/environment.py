@@ -11,7 +11,7 @@ import click
 from medicarche import converge, forwards, provisioning
 from medicarche.cli.output import print_json, progress, results, table
 from medicarche.errors import CloudUnsuitable, MedicarcheError
-from medicarche.plan import Plan, Verb, plan_as_json, render_plan
+from medicarche.plan import Plan, Verb, dot, mermaid, plan_as_json, render_plan
 from medicarche.plan.resources import Kind
 from medicarche.progress import SilentReporter
 from medicarche.spec import json_schema
@@ -32,14 +32,23 @@ CHANGES = 2
 @click.option(
     "--deploy", is_flag=True, help="Look into the instances too: what deploying would change there."
 )
+@click.option(
+    "--graph",
+    type=click.Choice(["mermaid", "dot"]),
+    help="Print what waits for what instead, as text for Mermaid or Graphviz.",
+)
 @click.pass_context
-def plan(context: click.Context, *, json_output: bool, deploy: bool) -> None:
+def plan(context: click.Context, *, json_output: bool, deploy: bool, graph: str | None) -> None:
     """Show what `provision` would change; changes nothing. Exit code 0: nothing, 2: changes."""
+    if graph and (json_output or deploy):
+        raise click.UsageError("--graph shows the cloud's part, as text: leave out --json and --deploy")
     selection = select(context.obj)
     selection.enter()
     planned = provisioning.plan(selection)
     deployment = _deployment(selection, planned, quiet=json_output) if deploy else None
-    if json_output:
+    if graph:
+        click.echo((mermaid if graph == "mermaid" else dot)(planned.plan), nl=False)
+    elif json_output:
         inside = {"deployment": asdict(deployment)} if deployment is not None else {}
         print_json({**plan_as_json(planned.plan), **inside})
     else:

@@ -118,6 +118,10 @@ class Api:
         self._proxy = proxy
         self._clock = clock
 
+    def of(self, proxy: Proxy) -> Api:
+        """Return another service, with the same clock."""
+        return Api(proxy, self._clock)
+
     def get(self, path: str, *, microversion: str | None = None, **params: object) -> dict[str, Any]:
         """GET a JSON object."""
         return _json(self._repeat("GET", path, microversion=microversion, params=_text(params)))
@@ -143,6 +147,10 @@ class Api:
         """PATCH an image with a JSON patch (RFC 6902)."""
         headers = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
         return _json(self._repeat("PATCH", path, json=operations, headers=headers))
+
+    def change(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
+        """PATCH a JSON object (Keystone's way): it sets named values, so it may be sent again."""
+        return _json(self._repeat("PATCH", path, json=body))
 
     def delete(self, path: str, *, microversion: str | None = None) -> None:
         """DELETE; that there is nothing to delete is success."""

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from medicarche.cloud.calls import ApiError
 from medicarche.cloud.kinds.flavor import FLAVOR_MICROVERSION
+from medicarche.cloud.kinds.quota import COMPUTE_LIMITS, NETWORK_LIMITS
 from medicarche.errors import CloudUnsuitable, QuotaTooSmall
-from medicarche.plan.resources import Flavor, Kind, Server, Subnet
+from medicarche.plan.resources import Flavor, Kind, Quota, Server, Subnet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,15 @@ LISTS = {
 }
 
 
+#: Nova's name of a quota → that of its limit in ``/limits``
+LIMITS = {
+    "instances": "maxTotalInstances",
+    "cores": "maxTotalCores",
+    "ram": "maxTotalRAMSize",
+    "key_pairs": "maxTotalKeypairs",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class _Quota:
     name: str
@@ -70,7 +80,8 @@ def check(connections: Connections, created: Sequence[Resource]) -> None:
 
     Args:
         connections: the cloud.
-        created: the resources that are to be created.
+        created: the resources that are to be created; and the quotas that are to be changed, which count as
+            they will be.
 
     Raises:
         CloudUnsuitable: an extension is missing.
@@ -105,6 +116,8 @@ def _network(member: Connection, created: Sequence[Resource]) -> list[_Quota]:
     # a new group holds Neutron's two rules for a moment
     needed[Kind.SECURITY_GROUP_RULE] += 2 * bool(needed[Kind.SECURITY_GROUP])
     usage = _network_usage(member)
+    raised = _raised(created, NETWORK_LIMITS)
+    usage = {name: (raised.get(name, limit), used) for name, (limit, used) in usage.items()}
     return [
         _Quota(title, *usage[name], needed[kind])
         for name, (kind, title) in NETWORK_QUOTAS.items()
@@ -139,6 +152,8 @@ def _compute(member: Connection, created: Sequence[Resource]) -> list[_Quota]:
     if not servers and not pairs:
         return []
     limits: dict[str, Any] = member.compute.get("/limits")["limits"]["absolute"]
+    raised = _raised(created, COMPUTE_LIMITS)
+    limits |= {LIMITS[name]: limit for name, limit in raised.items()}
     sizes = _sizes(member, created)
     used = len(member.compute.collection("/os-keypairs", "keypairs")) if pairs else 0
     cores = sum(sizes.get(server.flavor, (0, 0))[0] for server in servers)
@@ -149,6 +164,12 @@ def _compute(member: Connection, created: Sequence[Resource]) -> list[_Quota]:
         _Quota("RAM in MiB", limits["maxTotalRAMSize"], limits["totalRAMUsed"], ram),
         _Quota("key pairs", limits["maxTotalKeypairs"], used, pairs),
     ]
+
+
+def _raised(created: Sequence[Resource], names: dict[str, str]) -> dict[str, int]:
+    """Return the limits that the plan sets, by the service's own names."""
+    limits = [item for quota in created if isinstance(quota, Quota) for item in quota.limits]
+    return {names[name]: limit for name, limit in limits if name in names}
 
 
 def _sizes(member: Connection, created: Sequence[Resource]) -> dict[str, tuple[int, int]]:

@@ -39,6 +39,7 @@ NEUTRON = {
 MESSAGES = (
     ("quota", Conflict.QUOTA),
     ("already exists", Conflict.EXISTS),
+    ("duplicate entry", Conflict.EXISTS),  # Keystone: "... attempting to store user - Duplicate entry ..."
     ("while it is in", Conflict.WAIT),  # "Cannot 'x' instance ... while it is in task_state deleting"
     ("is in use", Conflict.WAIT),  # Glance: "Image ... could not be deleted because it is in use"
     ("concurrent", Conflict.WAIT),

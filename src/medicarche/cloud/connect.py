@@ -19,6 +19,7 @@ from medicarche.cloud.calls import Api, Clock
 from medicarche.errors import CloudError, CloudRefused, CloudUnreachable, CloudUnsuitable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import requests
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from keystoneauth1.access.service_catalog import ServiceCatalog
     from openstack.config.cloud_region import CloudRegion
     from openstack.connection import Connection as SdkConnection
+
+    from medicarche.plan.resources import User
 
 __all__ = ["Connection", "Connections", "Target", "Traffic", "connect"]
 
@@ -88,17 +91,33 @@ class Connection:
     Attributes:
         entry: the entry's name in ``clouds.yaml``.
         project_id: the project that the user is in.
+        project_name: its name.
+        domain_id: the domain that the project is in.
         roles: the user's roles there, lower case.
         sdk: openstacksdk's connection, for what isn't done here.
     """
 
     entry: str
     project_id: str
+    project_name: str
+    domain_id: str
     roles: frozenset[str]
     compute: Api
     network: Api
     image: Api
     sdk: SdkConnection
+
+    @property
+    def identity(self) -> Api:
+        """Keystone; looked for at the first use, as only admins have something to do there.
+
+        Raises:
+            CloudUnreachable: it is in the catalogue, and doesn't answer.
+        """
+        try:
+            return self.compute.of(self.sdk.identity)
+        except (keystone.ConnectionError, keystone.DiscoveryFailure, sdk.SDKException) as error:
+            raise CloudUnreachable(f"Keystone's API doesn't answer: {error}", hint=SILENT) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +127,8 @@ class Connections:
     Attributes:
         admin: None where the target names no admin and the member isn't one.
         traffic: counts all requests of both.
+        password_of: makes the password of a user that is about to be made, and has handed it over to its
+            owner before it returns it: a run may be killed right after.
     """
 
     target: Target
@@ -115,6 +136,7 @@ class Connections:
     admin: Connection | None
     clock: Clock = field(default_factory=Clock)
     traffic: Traffic = field(default_factory=Traffic)
+    password_of: Callable[[User], str] | None = None
 
     def close(self) -> None:
         """Close the connections that are kept alive; they open again when used."""
@@ -212,6 +234,8 @@ def _connect(target: Target, entry: str, clock: Clock, adapter: _HttpAdapter) ->
     return Connection(
         entry=entry,
         project_id=access.project_id or "",
+        project_name=access.project_name or "",
+        domain_id=access.project_domain_id or "default",
         roles=frozenset(role.lower() for role in access.role_names or ()),
         compute=apis["compute"],
         network=apis["network"],

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from medicarche.cloud import marks
+from medicarche.plan.adoption import UNSEEN as UNSEEN_STATUS
 from medicarche.plan.model import Observed, mark
 
 if TYPE_CHECKING:
@@ -13,10 +14,12 @@ if TYPE_CHECKING:
 
     from medicarche.plan.resources import Kind, Resource
 
-__all__ = ["Listing", "Raw"]
+__all__ = ["UNSEEN", "Listing", "Raw"]
 
 #: a resource as the API's JSON gives it
 Raw = dict[str, Any]
+#: the only entry of a list that only an admin gets, where there is none
+UNSEEN: Raw = {"unseen": True}
 
 
 @dataclasses.dataclass(slots=True)
@@ -27,6 +30,7 @@ class Listing:
         environment: the environment's name.
         project_id: the member's project.
         raw: list by list, as the APIs gave them.
+        admin: there is an admin.
         wanted: address → resource, for what the API fills in by itself where it isn't asked for.
         addresses: cloud id → logical address, of what was observed so far and carries the mark.
         foreign: ids of what was observed so far and doesn't carry it.
@@ -37,12 +41,18 @@ class Listing:
     project_id: str
     raw: Mapping[str, Sequence[Raw]]
     wanted: Mapping[str, Resource]
+    admin: bool = False
     addresses: dict[str, str] = dataclasses.field(default_factory=dict)
     foreign: set[str] = dataclasses.field(default_factory=set)
     found: list[Observed] = dataclasses.field(default_factory=list)
 
     def own_name(self, kind: Kind, text: str | None) -> str | None:
-        """Return the logical name where ``text`` holds a mark of this environment for that kind."""
+        """Return the logical name where ``text`` holds a mark of this environment for that kind.
+
+        One that names another project is that project's environment of the same name.
+        """
+        if marks.project_of(text) not in {None, self.project_id}:
+            return None
         address = marks.address_of(self.environment, text)
         return marks.logical_name(address, kind) if address is not None else None
 
@@ -57,6 +67,10 @@ class Listing:
     def references(self, identifiers: Iterable[str]) -> tuple[str, ...]:
         """Return sorted logical addresses."""
         return tuple(sorted(self.reference(identifier) for identifier in identifiers))
+
+    def add_unseen(self, resource: Resource) -> None:
+        """Say of something wanted that only an admin would see whether it is there."""
+        self.add(resource, {}, identifier="", owned=False, status=UNSEEN_STATUS)
 
     def add(
         self,

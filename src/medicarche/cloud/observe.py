@@ -5,10 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from medicarche.cloud.calls import ApiError
 from medicarche.cloud.kinds import HANDLERS
 from medicarche.cloud.kinds.flavor import FLAVOR_MICROVERSION
 from medicarche.cloud.kinds.image import ENVIRONMENT
-from medicarche.cloud.listing import Listing, Raw
+from medicarche.cloud.listing import UNSEEN, Listing, Raw
 from medicarche.cloud.marks import METADATA_KEY
 from medicarche.plan.model import mark
 from medicarche.plan.resources import Flavor, Kind
@@ -25,6 +26,7 @@ __all__ = ["in_transition", "observe"]
 #: seconds that servers under way get to settle, and between two looks at them
 SETTLE_TIMEOUT, SETTLE_INTERVAL = 300.0, 2.0
 PAGE = 1000
+FORBIDDEN = 403
 
 
 def observe(
@@ -52,6 +54,7 @@ def observe(
         project_id=connections.member.project_id,
         raw=raw,
         wanted={resource.address: resource for resource in wanted},
+        admin=connections.admin is not None,
     )
     for handler in HANDLERS.values():
         handler.read(listing)
@@ -105,6 +108,8 @@ def _calls(
         "flavors": flavors,
         "images": lambda: images(**{ENVIRONMENT: environment}),
         "named_images": list,
+        **_identity_calls(connections),
+        **_quota_calls(connections, wanted),
     }
     names = [resource.name for resource in wanted if resource.kind is Kind.IMAGE]
     if names:
@@ -117,6 +122,39 @@ def _calls(
             "/flavors/detail", "flavors", microversion=FLAVOR_MICROVERSION, limit=PAGE, is_public="None"
         )
     return calls
+
+
+def _identity_calls(connections: Connections) -> dict[str, Callable[[], list[Raw]]]:
+    """Return the lists of users and of their roles in our project, which only an admin gets."""
+    member, admin = connections.member, connections.admin
+    if admin is None:
+        return {"users": lambda: [UNSEEN], "role_assignments": lambda: [UNSEEN]}
+    identity = admin.identity
+
+    def listed(path: str, key: str, **filters: str) -> list[Raw]:
+        try:
+            return identity.collection(path, key, **filters)
+        except ApiError as error:
+            if error.status == FORBIDDEN:  # an admin of a part of the cloud
+                return [UNSEEN]
+            raise
+
+    scope = {"scope.project.id": member.project_id, "include_names": "true"}
+    return {
+        "users": lambda: listed("/users", "users", domain_id=member.domain_id),
+        "role_assignments": lambda: listed("/role_assignments", "role_assignments", **scope),
+    }
+
+
+def _quota_calls(connections: Connections, wanted: Sequence[Resource]) -> dict[str, Callable[[], list[Raw]]]:
+    asked = connections.admin or connections.member
+    project = connections.member.project_id
+    calls: dict[str, Callable[[], list[Raw]]] = {
+        "compute_quota": lambda: [asked.compute.get(f"/os-quota-sets/{project}")["quota_set"]],
+        "network_quota": lambda: [asked.network.get(f"/quotas/{project}")["quota"]],
+    }
+    names = {f"{resource.name}_quota" for resource in wanted if resource.kind is Kind.QUOTA}
+    return {key: call for key, call in calls.items() if key in names}
 
 
 def _read(calls: dict[str, Callable[[], list[Raw]]]) -> dict[str, list[Raw]]:

@@ -76,9 +76,9 @@ class Work:
         """Return the resource's ownership mark."""
         return mark(self.environment, resource.address)
 
-    def description(self, resource: Resource) -> str:
-        """Return the resource's description: its mark and purpose."""
-        return marks.description(self.environment, resource)
+    def description(self, resource: Resource, *, shared: bool = False) -> str:
+        """Return the resource's description: its mark, its project where others see it (shared), purpose."""
+        return marks.description(self.environment, resource, self.member.project_id if shared else None)
 
     def id_of(self, reference: str) -> str:
         """Return the cloud id behind a logical address or an ``id:`` reference.

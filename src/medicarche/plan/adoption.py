@@ -11,7 +11,7 @@ from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 from medicarche.plan.differences import differences
-from medicarche.plan.resources import Flavor, Image, Network, Subnet
+from medicarche.plan.resources import Flavor, Image, Kind, Network, Subnet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from medicarche.plan.model import Observed
     from medicarche.plan.resources import Resource
 
-__all__ = ["Adoption", "adopt"]
+__all__ = ["READ_ONLY", "UNSEEN", "Adoption", "adopt"]
+
+#: states of what was observed: it isn't known whether it is there; it can be looked at, and not changed
+UNSEEN, READ_ONLY = "UNSEEN", "READ-ONLY"
 
 _SEEN_BY_ALL = {"public", "community", "shared"}
 
@@ -33,12 +36,16 @@ class Adoption:
         create: make one of our own.
         note: what the user should know.
         conflict: why it can't be made.
+        change: it is always there: what differs is changed in place, mark or no mark.
+        unseen: only an admin would see whether it is there: taken as given.
     """
 
     observed: Observed | None = None
     create: bool = True
     note: str = ""
     conflict: str = ""
+    change: bool = False
+    unseen: bool = False
 
 
 def adopt(wanted: Resource, others: Iterable[Observed], adopted: Mapping[str, str]) -> Adoption:
@@ -49,6 +56,8 @@ def adopt(wanted: Resource, others: Iterable[Observed], adopted: Mapping[str, st
         others: what was observed and isn't ours.
         adopted: the cloud's id → address, of what was adopted so far.
     """
+    if wanted.kind in {Kind.PROJECT, Kind.QUOTA, Kind.USER, Kind.ROLE_ASSIGNMENT}:
+        return _keystones(wanted, next(iter(_named(wanted, others)), None))
     match wanted:
         case Flavor():
             return _flavor(wanted, others)
@@ -70,6 +79,33 @@ def _used(wanted: Resource, found: Observed) -> Adoption:
     return Adoption(
         found, create=False, note=f"{wanted.address} is the cloud's own ({found.id}): used, not changed"
     )
+
+
+def _keystones(wanted: Resource, found: Observed | None) -> Adoption:
+    """Take the project and its limits as they are there without us; never an account of somebody else's."""
+    if found is not None and found.status == UNSEEN:
+        return Adoption(create=False, unseen=True)
+    if wanted.kind is Kind.QUOTA:
+        return _quota(wanted, found)
+    if wanted.kind is Kind.PROJECT:
+        return Adoption(found, create=False)
+    if wanted.kind is Kind.USER and found is not None:
+        return Adoption(
+            create=False,
+            conflict=f"{wanted.address} is in the cloud already ({found.id}) and isn't ours: its password and"
+            " its rights are somebody else's; write another login into the environment file",
+        )
+    return Adoption()
+
+
+def _quota(wanted: Resource, found: Observed | None) -> Adoption:
+    if found is None:
+        return Adoption(create=False, note=f"{wanted.address}: the cloud doesn't tell its limits")
+    if found.status == READ_ONLY:
+        text = ", ".join(f"{c.field} {c.old}, wanted {c.new}" for c in differences(wanted, found.resource))
+        note = f"{wanted.address} differs ({text}), and only an admin of the cloud can change it"
+        return Adoption(found, create=False, note=note if text else "")
+    return Adoption(found, create=False, change=True)
 
 
 def _flavor(wanted: Flavor, others: Iterable[Observed]) -> Adoption:
@@ -115,7 +151,8 @@ def _external_network(wanted: Network, others: Iterable[Observed]) -> Adoption:
 def _subnet(wanted: Subnet, others: Iterable[Observed], adopted: Mapping[str, str]) -> Adoption:
     """Take a subnet as given where its network isn't ours; often we can't even see it."""
     if wanted.network not in adopted.values():
-        return Adoption()
+        unseen = any(found.status == UNSEEN for found in _named(wanted, others))
+        return Adoption(create=not unseen, unseen=unseen)
     subnets = [
         o
         for o in others

@@ -17,13 +17,17 @@ from medicarche.plan.resources import (
     Kind,
     Network,
     Port,
+    Project,
+    Quota,
     Resource,
+    RoleAssignment,
     Router,
     RouterInterface,
     SecurityGroup,
     SecurityGroupRule,
     Server,
     Subnet,
+    User,
 )
 from medicarche.plan.user_data import user_data
 
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
     from medicarche.spec.environment import Application, Environment, Instance, Site, SubnetSpec
 
 __all__ = ["application_group", "derive"]
+
+_COMPUTE_LIMITS = {"instances", "vcpus", "ram_mib", "key_pairs"}
 
 _RANK = {kind: index for index, kind in enumerate(Kind)}
 _ANYWHERE = "0.0.0.0/0"
@@ -59,6 +65,8 @@ def derive(environment: Environment, site: Site) -> tuple[Resource, ...]:
     """
     found: list[Resource] = [
         KeyPair(name=environment.key_pair, public_key=_without_comment(site.public_key)),
+        *_people(environment),
+        *_quotas(environment),
         *_flavors(environment),
         *_images(environment, site),
         *_networks(environment, site),
@@ -73,6 +81,33 @@ def derive(environment: Environment, site: Site) -> tuple[Resource, ...]:
 
 def _without_comment(public_key: str) -> str:
     return " ".join(public_key.split()[:2])
+
+
+def _people(environment: Environment) -> Iterator[Resource]:
+    """Yield the accounts of those who work on the cloud, each with the role of the group and no other."""
+    project = Project(name=environment.name)
+    people = [person for person in environment.people if person.cloud_role is not None]
+    if people:
+        yield project
+    for person in people:
+        user = User(name=person.login, purpose=person.name)
+        yield user
+        yield RoleAssignment(
+            name=f"{person.login}-{person.cloud_role}",
+            user=user.address,
+            project=project.address,
+            role=str(person.cloud_role),
+        )
+
+
+def _quotas(environment: Environment) -> Iterator[Resource]:
+    limits = sorted(environment.quotas)
+    compute = tuple(item for item in limits if item[0] in _COMPUTE_LIMITS)
+    network = tuple(item for item in limits if item[0] not in _COMPUTE_LIMITS)
+    if compute:
+        yield Quota(name="compute", limits=compute)
+    if network:
+        yield Quota(name="network", limits=network)
 
 
 def _flavors(environment: Environment) -> Iterator[Resource]:
@@ -277,6 +312,7 @@ def _instance(environment: Environment, instance: Instance, site: Site) -> Itera
         image=f"{Kind.IMAGE}/{instance.image}",
         key_pair=f"{Kind.KEY_PAIR}/{environment.key_pair}",
         port=port.address,
+        metadata=instance.metadata,
         user_data=user_data(environment, instance.name, site),
     )
     if instance.floating_ip:

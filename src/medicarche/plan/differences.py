@@ -6,13 +6,14 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from medicarche.plan.model import FieldChange
+from medicarche.plan.resources import SecurityGroupRule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from medicarche.plan.resources import Resource
 
-__all__ = ["compared_fields", "differences", "on_change", "shown"]
+__all__ = ["compared_fields", "described", "differences", "on_change", "shown"]
 
 _LONGEST = 60
 #: fields whose None, when wanted, leaves the choice to the cloud
@@ -20,7 +21,9 @@ _CLOUDS_CHOICE = {("router", "external_address")}
 #: fields whose order says nothing
 _SETS = {("port", "security_groups"), ("subnet", "pools")}
 #: mappings of which only the wanted keys are compared: the cloud adds others
-_SUBSETS = {("image", "properties")}
+_SUBSETS = {("image", "properties"), ("quota", "limits")}
+#: mappings that are told key by key
+_MAPPINGS = _SUBSETS | {("flavor", "metadata"), ("server", "metadata")}
 
 
 def _fields(resource_type: type[Resource]) -> tuple[tuple[str, str], ...]:
@@ -37,8 +40,12 @@ def compared_fields(resource: Resource) -> tuple[str, ...]:
 
 
 def on_change(resource: Resource, field: str) -> str:
-    """Return what a difference in a field leads to: ``update``, ``replace`` or ``ignore``."""
-    return dict(_fields(type(resource)))[field]
+    """Return what a difference in a field (``metadata.owner``: a key of one) leads to.
+
+    Returns:
+        ``update``, ``replace`` or ``ignore``.
+    """
+    return dict(_fields(type(resource)))[field.partition(".")[0]]
 
 
 def differences(
@@ -61,13 +68,45 @@ def differences(
         key = (wanted.kind.value, name)
         if key in _CLOUDS_CHOICE and new is None:
             continue
-        if key in _SUBSETS:
-            old = tuple(item for item in old if item[0] in dict(new))
-        if key in _SETS or key in _SUBSETS:
+        if key in _MAPPINGS:
+            found += _by_key(name, dict(old), dict(new), whole=key not in _SUBSETS)
+            continue
+        if key in _SETS:
             new, old = tuple(sorted(new)), tuple(sorted(old))
         if new != old:
             found.append(FieldChange(field=name, old=shown(old), new=shown(new)))
     return tuple(found)
+
+
+def _by_key(name: str, old: dict[str, Any], new: dict[str, Any], *, whole: bool) -> list[FieldChange]:
+    keys = sorted({*new, *old} if whole else new)
+    return [
+        FieldChange(field=f"{name}.{key}", old=shown(old.get(key)), new=shown(new.get(key)))
+        for key in keys
+        if old.get(key) != new.get(key)
+    ]
+
+
+def described(resource: Resource) -> str:
+    """Describe a resource in a few words: the fields that aren't as they are by default."""
+    if isinstance(resource, SecurityGroupRule):
+        return _rule(resource)
+    told = []
+    for field in fields(resource):
+        value = getattr(resource, field.name)
+        ignored = field.metadata.get("on_change") == "ignore"
+        if field.name not in {"name", *resource.references} and not ignored and value != field.default:
+            told.append(f"{field.name} {shown(value)}")
+    return ", ".join(told)
+
+
+def _rule(rule: SecurityGroupRule) -> str:
+    ports = "" if rule.port_min is None else f" {rule.port_min}"
+    if rule.port_max != rule.port_min:
+        ports += f"-{rule.port_max}"
+    way = "from" if rule.direction == "ingress" else "to"
+    other = rule.remote_group or rule.remote_prefix or "anywhere"
+    return f"{rule.direction} {rule.ethertype} {rule.protocol or 'all'}{ports} {way} {other} in {rule.group}"
 
 
 def shown(value: object) -> str:

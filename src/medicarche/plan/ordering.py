@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ordered"]
 
+#: what no quota of the project counts
+_UNLIMITED = {Kind.PROJECT, Kind.QUOTA, Kind.USER, Kind.ROLE_ASSIGNMENT, Kind.FLAVOR, Kind.IMAGE}
 _RANK = {kind: index for index, kind in enumerate(Kind)}
 
 
@@ -88,6 +90,7 @@ class _Dependencies:
                 self._makes[action.address].append(action)
                 if action.verb is Verb.UPDATE:
                     self._updates[_observed(action).id] = action
+        self._quotas = [update for update in self._updates.values() if update.kind is Kind.QUOTA]
         self._index_wanted()
 
     def _index_wanted(self) -> None:
@@ -157,6 +160,8 @@ class _Dependencies:
             raise ValueError(f"action {action.id} makes nothing")
         if action.verb is Verb.CREATE:
             yield from self._deleted_at[action.address]
+            if action.kind not in _UNLIMITED:
+                yield from self._quotas
         elif (detach := self._detaches.get(_observed(action).id)) is not None:
             yield detach
         for address in wanted.referred():

@@ -15,6 +15,7 @@ from medicarche.plan.differences import differences, on_change
 from medicarche.plan.links import Links
 from medicarche.plan.model import Action, FieldChange, Observed, Plan, Verb, mark
 from medicarche.plan.ordering import ordered
+from medicarche.plan.reasons import why_foreign, why_missing, why_removed
 from medicarche.plan.resources import (
     FloatingIp,
     Kind,
@@ -94,6 +95,7 @@ class _Planner:
         self._kept: dict[str, str] = {}
         self._notes: list[str] = []
         self._conflicts: list[str] = []
+        self._unseen: list[str] = []
         self._replaced: set[str] = set()
         self._gone: dict[str, Observed] = {}
         self._updated: dict[str, tuple[FieldChange, ...]] = {}
@@ -112,6 +114,10 @@ class _Planner:
             if kind is Kind.SECURITY_GROUP_RULE:
                 self._foreign_rules()
         self._foreign_referrers()
+        if self._unseen:
+            self._notes.append(
+                f"only an admin of the cloud sees {', '.join(self._unseen)}: not looked at, taken as given",
+            )
         return Plan(
             environment=self._environment,
             actions=ordered(self._actions, self._links, self._everything_ours(), self._wanted),
@@ -128,7 +134,7 @@ class _Planner:
         candidates = sorted(self._ours.get(address, ()), key=self._preference)
         if wanted is None:
             for item in candidates:
-                self._delete(address, item, self._removal)
+                self._delete(address, item, why_removed(item.resource, self._wanted, self._removal))
             return
         if not candidates:
             self._create_or_adopt(wanted)
@@ -162,13 +168,16 @@ class _Planner:
             self._notes.append(adoption.note)
         if adoption.conflict:
             self._conflicts.append(adoption.conflict)
-        if adoption.observed is not None:
+        if adoption.unseen:
+            self._unseen.append(wanted.address)
+        if adoption.observed is not None and adoption.change:
+            self._compare(wanted, adoption.observed)
+        elif adoption.observed is not None:
             self._links.adopted[adoption.observed.id] = wanted.address
             self._kept[wanted.address] = adoption.observed.id
         elif adoption.create:
-            self._add(
-                Action(f"create {wanted.address}", Verb.CREATE, wanted.address, wanted, reason="missing")
-            )
+            reason = why_missing(wanted, self._kept)
+            self._add(Action(f"create {wanted.address}", Verb.CREATE, wanted.address, wanted, reason=reason))
 
     def _compare(self, wanted: Resource, kept: Observed) -> None:
         address = wanted.address
@@ -333,19 +342,16 @@ class _Planner:
                 continue
             if self._links.ids(item) & set(self._gone):
                 continue  # it goes with its group
-            default = rule.direction == "egress" and (
-                rule.protocol,
-                rule.port_min,
-                rule.remote_prefix,
-                rule.remote_group,
-            ) == (None, None, None, None)
-            reason = "Neutron's default: everything may leave" if default else "added by hand"
-            self._delete(rule.address, item, reason)
+            self._delete(rule.address, item, why_foreign(rule))
 
     def _foreign_referrers(self) -> None:
         """Tell of what isn't ours and holds something that is to be deleted."""
         for item in self._others:
-            if item.id in self._gone or dict(item.detail).get("device_owner", "").startswith("network:"):
+            if (
+                not item.id
+                or item.id in self._gone
+                or dict(item.detail).get("device_owner", "").startswith("network:")
+            ):
                 continue
             for held in sorted(self._links.ids(item) & set(self._gone)):
                 subject = self._gone[held].resource

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.text import Text
 
+from medicarche.plan.differences import described
 from medicarche.plan.model import Action, Plan, Verb
+from medicarche.plan.resources import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,7 +53,8 @@ def _lines(action: Action) -> Iterable[Text]:
         yield Text(f"{sign} {action.address}: replaced, {action.reason}", style=style)
     elif action.verb is Verb.CREATE:
         sign, style = _CREATED
-        yield Text(f"{sign} {action.address}", style=style)
+        why = "" if action.reason == "missing" else f": {action.reason}"
+        yield Text.assemble((f"{sign} {action.address}{why}", style), _content(action))
         return
     elif action.verb is Verb.UPDATE:
         sign, style = _CHANGED
@@ -59,9 +62,16 @@ def _lines(action: Action) -> Iterable[Text]:
     else:
         sign, style = _DELETED
         cloud_id = action.observed.id if action.observed is not None else ""
-        yield Text(f"{sign} {action.address} ({cloud_id}): {action.reason}", style=style)
+        told = Text(f"{sign} {action.address} ({cloud_id}): {action.reason}", style=style)
+        yield told + _content(action) if action.kind is Kind.SECURITY_GROUP_RULE else told
     for change in action.changes:
         yield Text(f"    {change.field}: {change.old} → {change.new}")
+
+
+def _content(action: Action) -> Text:
+    subject = action.wanted or (action.observed and action.observed.resource)
+    text = described(subject) if subject else ""
+    return Text(f"  {text}" if text else "", style="dim")
 
 
 def plan_as_json(plan: Plan) -> dict[str, Any]:
@@ -69,8 +79,9 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
 
     ``environment``: its name. ``empty``: there is nothing to do. ``counts``: create, update, replace,
     delete. ``actions``: in an order that can be run, each with ``id``, ``verb``, ``kind``, ``address``,
-    ``cloud_id`` (null for what isn't there yet), ``reason``, ``replacement``, ``changes`` (``field``,
-    ``old``, ``new``) and ``after`` (ids of the actions before it). ``kept``: address → the cloud's id.
+    ``cloud_id`` (null for what isn't there yet), ``content`` in a few words, ``reason``,
+    ``replacement``, ``changes`` (``field``, ``old``, ``new``) and ``after`` (ids of the actions before it).
+    ``kept``: address → the cloud's id.
     ``notes`` and ``conflicts``: sentences; a plan with conflicts isn't run.
     """
     return {
@@ -84,6 +95,7 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
                 "kind": action.kind.value,
                 "address": action.address,
                 "cloud_id": action.observed.id if action.observed is not None else None,
+                "content": _content(action).plain.strip(),
                 "reason": action.reason,
                 "replacement": action.replacement,
                 "changes": [{"field": c.field, "old": c.old, "new": c.new} for c in action.changes],

@@ -26,13 +26,17 @@ __all__ = [
     "Kind",
     "Network",
     "Port",
+    "Project",
+    "Quota",
     "Resource",
+    "RoleAssignment",
     "Router",
     "RouterInterface",
     "SecurityGroup",
     "SecurityGroupRule",
     "Server",
     "Subnet",
+    "User",
 ]
 
 REPLACE = {"on_change": "replace"}
@@ -42,6 +46,10 @@ IGNORE = {"on_change": "ignore"}
 class Kind(StrEnum):
     """The kinds of resources, in an order in which they can be created."""
 
+    PROJECT = "project"
+    QUOTA = "quota"
+    USER = "user"
+    ROLE_ASSIGNMENT = "role_assignment"
     FLAVOR = "flavor"
     IMAGE = "image"
     KEY_PAIR = "key_pair"
@@ -81,6 +89,46 @@ class Resource:
             elif value is not None:
                 found.extend(value)
         return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project(Resource):
+    """The Keystone project that all else is in. It is there before us: looked up, never made or removed."""
+
+    kind = Kind.PROJECT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota(Resource):
+    """The project's limits in one service (``compute``, ``network``): always there, changed in place only."""
+
+    kind = Kind.QUOTA
+
+    #: the environment file's name → limit (-1: none), sorted; only the wanted ones are compared
+    limits: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User(Resource):
+    """Keystone user (admin only). Its password is made with it, and known to its owner only."""
+
+    kind = Kind.USER
+
+    enabled: bool = True
+    #: the person's name
+    purpose: str = field(default="", metadata=IGNORE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleAssignment(Resource):
+    """A user's role in a project (admin only). It carries no mark: one of a marked user's is ours."""
+
+    kind = Kind.ROLE_ASSIGNMENT
+    references = ("user", "project")
+
+    user: str = field(metadata=REPLACE)
+    project: str = field(metadata=REPLACE)
+    role: str = field(metadata=REPLACE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +273,8 @@ class Server(Resource):
     image: str = field(metadata=REPLACE)
     key_pair: str = field(metadata=REPLACE)
     port: str = field(metadata=REPLACE)
+    #: sorted by key; the ownership mark isn't among them
+    metadata: tuple[tuple[str, str], ...] = ()
     #: cloud-init user data in clear (never a secret)
     user_data: str = field(default="", metadata=IGNORE)
 

@@ -20,6 +20,7 @@ __all__ = [
     "Locale",
     "Mirrors",
     "NetworkSpec",
+    "Person",
     "RouterSpec",
     "SecurityGroupSpec",
     "Site",
@@ -169,7 +170,7 @@ class Application:
 class Instance:
     """A server: its size, image, network, groups.
 
-    ``subnet``: of its network; always filled in by `load_environment`.
+    ``subnet``: of its network; always filled in by `load_environment`. ``metadata``: sorted by key.
     """
 
     name: str
@@ -179,6 +180,17 @@ class Instance:
     floating_ip: bool
     security_groups: tuple[str, ...]
     subnet: str = ""
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody of the company. ``cloud_role``: admin, member or reader; None has no account on the cloud."""
+
+    login: str
+    name: str
+    group: str
+    cloud_role: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +212,9 @@ class Environment:
     key_pair: str
     instances: tuple[Instance, ...]
     applications: tuple[Application, ...]
+    people: tuple[Person, ...] = ()
+    #: the project's limits, by the environment file's names
+    quotas: tuple[tuple[str, int], ...] = ()
 
     def instance(self, name: str) -> Instance:
         """Return the instance of that name.

@@ -18,6 +18,7 @@ from medicarche.spec.environment import (
     Locale,
     Mirrors,
     NetworkSpec,
+    Person,
     RouterSpec,
     SecurityGroupSpec,
     Size,
@@ -201,6 +202,16 @@ def _environment(path: Path, file: EnvironmentFile, applications: tuple[Applicat
         key_pair=file.key_pair,
         instances=tuple(_instance(file, name, instance) for name, instance in file.instances.items()),
         applications=applications,
+        people=tuple(
+            Person(
+                login=login,
+                name=person.name,
+                group=person.group,
+                cloud_role=file.groups[person.group].cloud_role,
+            )
+            for login, person in file.people.items()
+        ),
+        quotas=tuple((name, limit) for name, limit in file.quotas.model_dump().items() if limit is not None),
     )
 
 
@@ -257,6 +268,7 @@ def _instance(file: EnvironmentFile, name: str, instance: InstanceModel) -> Inst
         floating_ip=instance.floating_ip,
         security_groups=tuple(instance.security_groups),
         subnet=instance.subnet or next(iter(file.networks[instance.network].subnets)),
+        metadata=tuple(sorted(instance.metadata.items())),
     )
 
 

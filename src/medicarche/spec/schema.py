@@ -19,6 +19,9 @@ from medicarche.spec.values import (
     Keyboard,
     KeyPairName,
     Language,
+    Limit,
+    Login,
+    MetadataKey,
     Name,
     PackageName,
     PortNumber,
@@ -37,13 +40,16 @@ __all__ = [
     "ApplicationModel",
     "EnvironmentFile",
     "FlavorModel",
+    "GroupModel",
     "ImageModel",
     "IngressModel",
     "InstanceModel",
     "LocaleModel",
     "MirrorsModel",
     "NetworkModel",
+    "PersonModel",
     "PoolModel",
+    "QuotasModel",
     "RouterModel",
     "SecurityGroupModel",
     "SubnetModel",
@@ -201,6 +207,10 @@ class InstanceModel(Model):
         description="Names of the security groups that it shares with others.",
     )
     floating_ip: bool = Field(default=False, description="It has a floating address of its own.")
+    metadata: dict[MetadataKey, Setting] = Field(
+        default_factory=dict,
+        description="What Nova keeps beside the server, and tells it: owner, cost centre...",
+    )
 
 
 class ApplicationModel(Model):
@@ -221,6 +231,39 @@ class ApplicationModel(Model):
         default=True,
         description="Whether it is deployed; where not, its place in the cloud is kept, and reports say so.",
     )
+
+
+class GroupModel(Model):
+    """People who do the same work."""
+
+    cloud_role: Literal["admin", "member", "reader"] | None = Field(
+        default=None,
+        description="What its people may do on the cloud: admin (all), member (change the project), reader"
+        " (look at it); without it they have no account there.",
+    )
+
+
+class PersonModel(Model):
+    """Somebody of the company."""
+
+    name: Text = Field(description="First and last name.")
+    group: Name = Field(description="Name of the person's group.")
+
+
+class QuotasModel(Model):
+    """Limits of the project; those that aren't written stay as the cloud has them."""
+
+    instances: Limit | None = Field(default=None, description="Servers.")
+    vcpus: Limit | None = Field(default=None, description="Virtual processors of all servers.")
+    ram_mib: Limit | None = Field(default=None, description="Memory of all servers, in MiB.")
+    key_pairs: Limit | None = Field(default=None, description="Key pairs of one user.")
+    networks: Limit | None = Field(default=None, description="Networks.")
+    subnets: Limit | None = Field(default=None, description="Subnets.")
+    routers: Limit | None = Field(default=None, description="Routers.")
+    ports: Limit | None = Field(default=None, description="Ports, routers' and DHCP's included.")
+    security_groups: Limit | None = Field(default=None, description="Security groups.")
+    security_group_rules: Limit | None = Field(default=None, description="Rules of all security groups.")
+    floating_ips: Limit | None = Field(default=None, description="Floating IPs.")
 
 
 class EnvironmentFile(Model):
@@ -253,6 +296,12 @@ class EnvironmentFile(Model):
         default_factory=dict,
         description="Applications by name.",
     )
+    groups: dict[Name, GroupModel] = Field(default_factory=dict, description="Groups of people by name.")
+    people: dict[Login, PersonModel] = Field(
+        default_factory=dict,
+        description="People by login; each has an account of their own, with the role of their group.",
+    )
+    quotas: QuotasModel = Field(default_factory=QuotasModel, description="Limits of the project.")
 
 
 def json_schema() -> dict[str, Any]:

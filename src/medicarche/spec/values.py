@@ -22,6 +22,9 @@ __all__ = [
     "KeyPairName",
     "Keyboard",
     "Language",
+    "Limit",
+    "Login",
+    "MetadataKey",
     "Name",
     "PackageName",
     "PortNumber",
@@ -156,6 +159,13 @@ UserName = Annotated[
         r"[a-z_][a-z0-9_-]{0,31}", "a user's name: at most 32 small letters, digits, dashes, underscores"
     ),
 ]
+#: a person's name for logging in, which is a file's name too
+Login = Annotated[
+    str,
+    *_pattern(
+        r"[a-z_][a-z0-9_.-]{0,31}", "a login: at most 32 small letters, digits, dots, dashes, underscores"
+    ),
+]
 PackageName = Annotated[str, *_pattern(r"[a-z0-9][a-z0-9+.-]+", "a Debian package's name")]
 Url = Annotated[
     str, *_pattern(r"https?://[^\s/?#@]+(/[^\s?#]*)?", "a URL that begins with http:// or https://")
@@ -172,6 +182,16 @@ Prefix = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^\d{1,3}(\.\d{1,3}){3}/\d{1,2}$"}),
 ]
 Address = Annotated[str, AfterValidator(_address), WithJsonSchema({"type": "string", "format": "ipv4"})]
+#: of a quota; OpenStack counts in signed integers of 32 bits
+Limit = Annotated[int, Field(ge=0, le=2**31 - 1)]
+#: of a server's metadata (Nova's API, schema "metadata")
+MetadataKey = Annotated[
+    str,
+    *_pattern(
+        r"[A-Za-z0-9:_. -]{1,255}",
+        "at most 255 letters, digits, colons, dots, dashes, underscores and spaces",
+    ),
+]
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 #: written into a security-group rule's description, behind the mark; both have 255 characters

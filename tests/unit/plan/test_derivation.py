@@ -16,13 +16,16 @@ from medicarche.plan.resources import (
     KeyPair,
     Network,
     Port,
+    Quota,
     Resource,
+    RoleAssignment,
     Router,
     SecurityGroupRule,
     Server,
     Subnet,
+    User,
 )
-from medicarche.spec import Environment, Instance, Site, load_environment
+from medicarche.spec import Environment, Instance, Person, Site, load_environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -233,5 +236,37 @@ def _turned(instance: Instance) -> Instance:
 def test_what_is_derived_can_be_planned(two: Environment) -> None:
     resources = derive(two, SITE)
     plan = make_plan(two.name, resources, ())
-    assert len(plan.actions) == len(resources)
+    # the project is the only thing that is there already
+    assert {a.address for a in plan.actions} == {r.address for r in resources} - {"project/medicarche"}
     assert not plan.conflicts
+
+
+def test_people_have_an_account_and_the_role_of_their_group(environment: Environment) -> None:
+    nobody = Person(login="jo", name="Jo", group="laboratory", cloud_role=None)
+    environment = dataclasses.replace(environment, people=(*environment.people, nobody))
+    resources = derive(environment, SITE)
+    assert {user.name: user.purpose for user in _of(resources, User)} == {
+        "claire.martin": "Claire Martin",
+        "karim.benali": "Karim Benali",
+        "sophie.nguyen": "Sophie Nguyen",
+    }
+    assert {(r.user, r.role, r.project) for r in _of(resources, RoleAssignment)} == {
+        ("user/claire.martin", "admin", "project/medicarche"),
+        ("user/karim.benali", "member", "project/medicarche"),
+        ("user/sophie.nguyen", "reader", "project/medicarche"),
+    }
+
+
+def test_limits_are_of_the_service_that_counts(environment: Environment) -> None:
+    environment = dataclasses.replace(environment, quotas=(("vcpus", 8), ("ports", 20), ("instances", 4)))
+    assert [(quota.name, quota.limits) for quota in _of(derive(environment, SITE), Quota)] == [
+        ("compute", (("instances", 4), ("vcpus", 8))),
+        ("network", (("ports", 20),)),
+    ]
+
+
+def test_metadata_goes_to_the_server(environment: Environment) -> None:
+    (website,) = environment.instances
+    website = dataclasses.replace(website, metadata=(("owner", "dsi"),))
+    (server,) = _of(derive(dataclasses.replace(environment, instances=(website,)), SITE), Server)
+    assert server.metadata == (("owner", "dsi"),)

@@ -59,13 +59,16 @@ def _text(plan: Plan) -> str:
 
 def test_each_difference_is_told_once(plan: Plan) -> None:
     assert _text(plan).splitlines() == [
-        "- security_group_rule/hand (hand): Neutron's default: everything may leave",
+        (
+            "- security_group_rule/hand (hand): Neutron's default: everything may leave"
+            "  egress IPv4 all to anywhere in security_group/shared"
+        ),
         "- security_group/old (security_group-old): no longer wanted",
         "~ subnet/private: dns differs",
         "    dns: [red]10.0.0.1 → none",
         "± flavor/small: replaced, disk_gib differs",
         "    disk_gib: 8 → 5",
-        "+ key_pair/admin",
+        "+ key_pair/admin  public_key k",
         "",
         "lab: 1 to create, 1 to update, 1 to replace, 2 to delete",
     ]
@@ -95,6 +98,7 @@ def test_as_json(plan: Plan) -> None:
         "kind": "subnet",
         "address": "subnet/private",
         "cloud_id": "subnet-private",
+        "content": "cidr 192.168.222.0/24",
         "reason": "dns differs",
         "replacement": False,
         "changes": [{"field": "dns", "old": "[red]10.0.0.1", "new": "none"}],

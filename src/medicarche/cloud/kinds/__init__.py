@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from medicarche.cloud.kinds.flavor import FlavorHandler
 from medicarche.cloud.kinds.floating_ip import FloatingIpHandler
+from medicarche.cloud.kinds.identity import ProjectHandler, RoleAssignmentHandler, UserHandler
 from medicarche.cloud.kinds.image import ImageHandler
 from medicarche.cloud.kinds.key_pair import KeyPairHandler
 from medicarche.cloud.kinds.network import NetworkHandler
 from medicarche.cloud.kinds.port import PortHandler
+from medicarche.cloud.kinds.quota import QuotaHandler
 from medicarche.cloud.kinds.router import RouterHandler, RouterInterfaceHandler
 from medicarche.cloud.kinds.security_group import SecurityGroupHandler, SecurityGroupRuleHandler
 from medicarche.cloud.kinds.server import ServerHandler
@@ -25,6 +27,10 @@ __all__ = ["HANDLERS"]
 HANDLERS: dict[Kind, Handler] = {
     handler.kind: handler
     for handler in (
+        ProjectHandler(),
+        QuotaHandler(),
+        UserHandler(),
+        RoleAssignmentHandler(),
         FlavorHandler(),
         ImageHandler(),
         KeyPairHandler(),

@@ -60,7 +60,7 @@ class FlavorHandler:
         api = work.admin.compute
         body = {
             "name": wanted.name,
-            "description": work.description(wanted),
+            "description": work.description(wanted, shared=True),
             "vcpus": wanted.vcpus,
             "ram": wanted.ram_mib,
             "disk": wanted.disk_gib,

@@ -24,6 +24,8 @@ __all__ = ["ImageHandler"]
 MARK = f"{PROPERTY_PREFIX}mark"
 ENVIRONMENT = f"{PROPERTY_PREFIX}environment"
 RECIPE = f"{PROPERTY_PREFIX}recipe"
+#: the project whose environment it belongs to: the admin owns public images, whoever had them made
+PROJECT = f"{PROPERTY_PREFIX}project"
 #: bytes of the whole file
 SIZE = f"{PROPERTY_PREFIX}size"
 #: what Glance and its clients write into an image by themselves
@@ -73,6 +75,8 @@ class ImageHandler:
         seen: set[str] = set()
         for raw in (*listing.raw["images"], *listing.raw["named_images"]):
             name = listing.own_name(self.kind, raw.get(MARK))
+            if raw.get(PROJECT) not in {None, listing.project_id}:
+                name = None  # another project's environment of the same name
             owned = name is not None
             if name is None:
                 if raw.get("visibility") != "public" or not listing.wants(self.kind, raw["name"]):
@@ -120,14 +124,14 @@ class ImageHandler:
             "min_ram": wanted.min_ram_mib,
             MARK: work.mark(wanted),
             ENVIRONMENT: work.environment,
+            PROJECT: work.member.project_id,
             RECIPE: wanted.recipe,
             SIZE: str(path.stat().st_size),
         }
 
         def find() -> list[Raw]:
-            found = api.collection(
-                "/images", "images", limit=1000, **{MARK: work.mark(wanted), RECIPE: wanted.recipe}
-            )
+            ours = {MARK: work.mark(wanted), PROJECT: work.member.project_id, RECIPE: wanted.recipe}
+            found = api.collection("/images", "images", limit=1000, **ours)
             return [raw for raw in found if raw["status"] == "queued"]
 
         made = create_once(work, lambda: api.post("/images", body), find)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from medicarche.cloud.marks import METADATA_KEY, key_pair_name
 from medicarche.cloud.work import Work, create_once, while_in_use
@@ -35,6 +36,7 @@ class ServerHandler:
                 image=listing.reference(image.get("id") if isinstance(image, dict) else None),
                 key_pair=listing.reference(raw.get("key_name")),
                 port=listing.reference(ports[0]["id"] if ports else None),
+                metadata=tuple(sorted((k, v) for k, v in raw["metadata"].items() if k != METADATA_KEY)),
             )
             detail = {
                 "key_name": raw.get("key_name") or "",
@@ -61,7 +63,7 @@ class ServerHandler:
             "imageRef": work.id_of(wanted.image),
             "key_name": key_pair_name(work.environment, wanted.key_pair.partition("/")[2]),
             "networks": [{"port": work.id_of(wanted.port)}],
-            "metadata": {METADATA_KEY: work.mark(wanted)},
+            "metadata": {**dict(wanted.metadata), METADATA_KEY: work.mark(wanted)},
             "config_drive": False,
         }
         if wanted.user_data:
@@ -77,7 +79,16 @@ class ServerHandler:
         return str(create_once(work, lambda: api.post("/servers", {"server": body})["server"], find)["id"])
 
     def update(self, work: Work, observed: Observed, wanted: Server) -> None:
-        """Nothing of a server is changed in place."""
+        """Change the metadata, key by key: the mark stays."""
+        if not isinstance(observed.resource, Server):
+            return
+        api = work.member.compute
+        path = f"/servers/{observed.id}/metadata"
+        old, new = dict(observed.resource.metadata), dict(wanted.metadata)
+        if changed := {key: value for key, value in new.items() if old.get(key) != value}:
+            api.post(path, {"metadata": changed}, repeatable=True)
+        for key in sorted(old.keys() - new.keys()):
+            api.delete(f"{path}/{quote(key, safe='')}")
 
     def delete(self, work: Work, observed: Observed) -> None:
         """Order a server's removal; it may still be there when this returns."""

@@ -6,7 +6,7 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from medicarche.cloud.work import Work, create_once, while_in_use
-from medicarche.plan.resources import Kind, Resource, Subnet
+from medicarche.plan.resources import Kind, Network, Resource, Subnet
 
 if TYPE_CHECKING:
     from medicarche.cloud.connect import Connection
@@ -52,6 +52,18 @@ class SubnetHandler:
                 if port.get("device_owner") != "network:dhcp"
             )
             listing.add(subnet, raw, owned=owned, in_use=in_use, refers=[raw["network_id"]])
+        if not listing.admin:
+            self._add_unseen(listing)
+
+    def _add_unseen(self, listing: Listing) -> None:
+        """Add what a member isn't told: the subnets of the external networks that it sees."""
+        seen = {found.resource.address for found in listing.found}
+        for wanted in listing.wanted.values():
+            if not isinstance(wanted, Subnet) or wanted.address in seen or wanted.network not in seen:
+                continue
+            network = listing.wanted.get(wanted.network)
+            if isinstance(network, Network) and network.external:
+                listing.add_unseen(wanted)
 
     def needs_admin(self, work: Work, resource: Resource) -> bool:
         """Those of external networks."""
@@ -61,7 +73,7 @@ class SubnetHandler:
         """Make a subnet."""
         body = {
             "name": wanted.name,
-            "description": work.description(wanted),
+            "description": work.description(wanted, shared=self.needs_admin(work, wanted)),
             "network_id": work.id_of(wanted.network),
             "ip_version": 4,
             "cidr": wanted.cidr,

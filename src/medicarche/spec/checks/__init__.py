@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medicarche.spec.checks import addresses, instances
+from medicarche.spec.checks import addresses, instances, people
 from medicarche.spec.checks.content import Content, Finding
 from medicarche.spec.checks.instances import RESERVED_PORTS
 
@@ -18,4 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CHECKS", "RESERVED_PORTS", "Content", "Finding"]
 
-CHECKS: tuple[Callable[[Content], Iterator[Finding]], ...] = (*addresses.CHECKS, *instances.CHECKS)
+CHECKS: tuple[Callable[[Content], Iterator[Finding]], ...] = (
+    *addresses.CHECKS,
+    *instances.CHECKS,
+    *people.CHECKS,
+)
