@@ -15,6 +15,7 @@ from fake_openstack.company import NAME, company, destroy, plan, provision
 from fake_openstack.fixtures import still_clock
 from medicarche import people
 from medicarche.cloud import Connections, check, connect, observe
+from medicarche.cloud.calls import Api
 from medicarche.credentials import Credentials
 from medicarche.errors import CloudRefused, ConvergenceError, MedicarcheError, QuotaTooSmall
 from medicarche.plan.resources import Project, Quota, Resource, RoleAssignment, Server, User
@@ -215,6 +216,27 @@ def test_what_only_an_admin_may_make_is_named_in_one_message(
     assert cloud.faults.writes == [] or {call[1] for call in cloud.faults.writes} == {
         "/identity/v3/auth/tokens"
     }
+
+
+def test_external_networks_are_known_where_neutron_hides_it(
+    connections: Connections, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Zed does with the rules of today: the network is another project's."""
+    provision(connections, image)
+    filtered: list[str] = []
+    whole = Api.collection
+
+    def hiding(api: Api, path: str, key: str, **params: object) -> list[dict[str, object]]:
+        found = [dict(raw) for raw in whole(api, path, key, **params)]  # type: ignore[arg-type]
+        for raw in found if key == "networks" else ():
+            if raw.get("project_id") != "project-demo":
+                raw.pop("router:external", None)
+        filtered.extend(name for name in params if name == "router:external")
+        return found
+
+    monkeypatch.setattr(Api, "collection", hiding)
+    assert plan(connections).empty
+    assert filtered == ["router:external"]
 
 
 def test_limits_are_set_before_they_are_needed_and_kept_at_the_end(
