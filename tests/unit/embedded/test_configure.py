@@ -13,6 +13,7 @@ import subprocess
 from typing import TYPE_CHECKING, get_args
 
 import pytest
+from ruamel.yaml import YAML
 
 from medicarche.embedded import build, cloud_secrets, configure, recipe
 from medicarche.embedded.services import SERVICES
@@ -54,6 +55,8 @@ def test_every_file_is_well_formed(hypervisor: recipe.Hypervisor, unified: bool)
             ast.parse(file.text)
         elif name.endswith(".json"):
             json.loads(file.text)
+        elif name.endswith(".yaml"):
+            assert YAML(typ="safe", pure=True).load(file.text)
         elif file.path.startswith("etc/systemd/"):
             configparser.RawConfigParser(strict=False, allow_no_value=True).read_string(file.text)
         elif name.endswith((".ini", ".cnf")) or file.path.split("/")[1] in {
