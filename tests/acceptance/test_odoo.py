@@ -87,12 +87,12 @@ def test_a_person_logs_in_and_sees_the_web_client_in_french(
 ) -> None:
     with browse(str(instance.floating_address), application.port, authority) as page:
         page.goto(f"{url}/web/login")
+        assert "Mot de passe" in page.inner_text("form.oe_login_form")
         page.fill("input[name=login]", login[0])
         page.fill("input[name=password]", login[1])
         page.click("form.oe_login_form button[type=submit]")
         page.wait_for_selector(".o_web_client .o_main_navbar")
         assert "/odoo" in page.url
-        assert page.evaluate("document.documentElement.lang").startswith("fr")
         page.click(".o_navbar_apps_menu button, .o_navbar_apps_menu .dropdown-toggle")
         page.wait_for_selector(".o-dropdown--menu, .o_app")
         apps = " ".join(page.locator(".o-dropdown--menu, .o_home_menu").all_inner_texts())

@@ -166,6 +166,8 @@ def shared(
         until(lambda: all(central.connected(theirs) for theirs in identities), "the sites connect")
         yield folder
     finally:
+        for site, _ in sites.values():
+            site.forget(folder, [identity])  # the first to let go, so that they don't knock again
         central.forget(folder, identities)
 
 

@@ -47,9 +47,12 @@ __all__ = [
 
 
 def listeners(application: Application) -> tuple[Listener, ...]:
-    """Return the sockets that an application opens besides its public port: all on loopback."""
+    """Return the sockets that an application opens besides its public port: all on loopback.
+
+    None for one that isn't deployed.
+    """
     declaration = KINDS.get(application.kind)
-    return declaration.listeners if declaration is not None else ()
+    return declaration.listeners if declaration is not None and application.deployed else ()
 
 
 def minimum_size(application: Application) -> Size | None:

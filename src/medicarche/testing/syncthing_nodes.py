@@ -84,6 +84,9 @@ class Node:
         for path in (f"config/folders/{folder}", *(f"config/devices/{identity}" for identity in identities)):
             with suppress(requests.HTTPError):
                 self.call("DELETE", path)
+        for identity in identities:
+            with suppress(requests.HTTPError):
+                self.call("DELETE", "cluster/pending/devices", device=identity)
 
     def connected(self, identity: str) -> bool:
         """Tell whether another node is connected."""

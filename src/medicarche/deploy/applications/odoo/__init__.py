@@ -43,7 +43,8 @@ DECLARATION = Declaration(
     ),
     listeners=(
         Listener("127.0.0.1", 8069, "tcp", "odoo", public=False, why="Odoo, behind nginx"),
-        Listener("127.0.0.1", 8072, "tcp", "odoo", public=False, why="Odoo's websocket, behind nginx"),
+        # a process of its own, which Odoo starts anew by its interpreter's name
+        Listener("127.0.0.1", 8072, "tcp", "python3", public=False, why="Odoo's websocket, behind nginx"),
         # PostgreSQL listens on its unix socket only
     ),
     egress=frozenset({"dns", "packages"}),

@@ -1,0 +1,134 @@
+"""APP-1 to APP-4, CLOUD-7: what holds for each application that is deployed."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+from medicarche.probe import Client, Endpoint, PortState, inspect, scan, versions_offered
+from medicarche.testing.machines import ssh_to
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from testinfra.host import Host
+
+    from medicarche.converge import InstanceState
+    from medicarche.credentials import Credentials
+    from medicarche.spec.environment import Application, Environment
+    from medicarche.testing.built import Built
+
+    Run = Callable[..., subprocess.CompletedProcess[str]]
+
+pytestmark = pytest.mark.requirement("APP-1", "APP-2", "APP-3", "APP-4", "CLOUD-7")
+
+#: seconds from the order to reboot until the application answers again (issue 4)
+REBOOT_SECONDS = 90.0
+#: of databases, Odoo, its websocket, Apache, Syncthing's pages and peers, nginx behind a shared port
+_INNER = (5432, 3306, 8069, 8072, 8080, 8384, 22000, 8443, 443)
+
+
+@pytest.fixture
+def instance(application: Application, instances: tuple[InstanceState, ...]) -> InstanceState:
+    """The application's instance."""
+    return next(i for i in instances if i.name == application.instance)
+
+
+@pytest.fixture
+def url(application: Application, instance: InstanceState) -> str:
+    """The application's address, without the last slash."""
+    return f"https://{instance.floating_address}:{application.port}"
+
+
+def test_the_certificate_is_its_own_and_verified(
+    application: Application, instance: InstanceState, environment: Environment, authority: Path
+) -> None:
+    address = str(instance.floating_address)
+    for name in (None, f"{instance.name}.{environment.domain}"):
+        seen = inspect(address, application.port, authority=authority, name=name)
+        assert seen.trusted, seen.distrust
+        assert address in seen.names
+    assert not inspect(address, application.port, authority=authority, name="www.example.org").trusted
+    assert versions_offered(address, application.port) == {"TLSv1_2", "TLSv1_3"}
+
+
+def test_port_80_leads_to_it_and_foreign_hosts_are_refused(
+    outside: Client, url: str, instance: InstanceState
+) -> None:
+    answer = outside.get(f"http://{instance.floating_address}/une/page?x=1")
+    assert answer.status_code == 301
+    assert answer.headers["location"] == f"{url}/une/page?x=1"
+    assert outside.get(f"{url}/", headers={"Host": "www.example.org"}).status_code == 421
+
+
+def test_what_is_behind_it_cant_be_reached_from_outside(
+    application: Application, instance: InstanceState, instances: tuple[InstanceState, ...]
+) -> None:
+    endpoints = [Endpoint(str(instance.floating_address), p) for p in _INNER if p != application.port]
+    assert set(scan(endpoints).values()) == {PortState.FILTERED}
+    assert len({i.id for i in instances}) == len(instances)
+
+
+def test_its_credentials_are_shown_on_request(
+    application: Application, run_medicarche: Run, credentials: Credentials
+) -> None:
+    done = run_medicarche("credentials", application.name)
+    assert done.returncode == 0, done.stderr
+    password = credentials.get(f"{application.name}/administrator")
+    assert password
+    assert password in done.stdout
+    assert password not in done.stderr
+
+
+def test_the_authoritys_certificate_is_exported(run_medicarche: Run, authority: Path, tmp_path: Path) -> None:
+    done = run_medicarche("ca", "--output", str(tmp_path / "ca.pem"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "ca.pem").read_bytes() == authority.read_bytes()
+    assert "PRIVATE" not in run_medicarche("ca").stdout
+
+
+def test_no_secret_is_in_a_process_line_or_the_deployments_log(
+    provisioned: Built,
+    instance: InstanceState,
+    machines: Callable[[InstanceState], Host],
+    credentials: Credentials,
+) -> None:
+    lines = machines(instance).check_output("ps -e -o args")
+    log = (provisioned.selection.folder / "deploy.log").read_text(encoding="utf-8", errors="replace")
+    assert "nginx: master process" in lines
+    assert "deployment ends" in log
+    assert not [1 for secret in credentials.values() if secret in lines or secret in log]
+
+
+@pytest.mark.alone
+def test_it_serves_again_soon_after_a_reboot(
+    provisioned: Built,
+    instance: InstanceState,
+    url: str,
+    outside: Client,
+    record_property: Callable[[str, object], None],
+) -> None:
+    member = provisioned.connections.member.sdk
+    began = time.monotonic()
+    member.compute.reboot_server(instance.id, "SOFT")
+    member.compute.wait_for_server(
+        member.compute.get_server(instance.id), status="REBOOT", interval=0.5, wait=30
+    )
+    while True:
+        seconds = time.monotonic() - began
+        assert seconds < REBOOT_SECONDS, "it doesn't answer"
+        try:
+            if outside.get(f"{url}/", timeout=5).status_code < 500:
+                break
+        except requests.RequestException:
+            pass
+        time.sleep(0.5)
+    record_property("seconds", round(time.monotonic() - began, 1))
+    # the way in is back too, with the same host key
+    with ssh_to(provisioned.selection, instance.name).connect(instance) as client:
+        assert client.get_transport() is not None
