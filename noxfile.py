@@ -54,6 +54,13 @@ def unit(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Fault sweep: all that can go wrong, at every call, on a fake cloud. Minutes; no root, no network."""
+    install(session, "deploy", "acceptance", also=TESTING)
+    session.run("pytest", "tests/faults", "-n", "auto", *session.posargs)
+
+
+@nox.session
 def acceptance(session: nox.Session) -> None:
     """Acceptance test plan; builds what isn't there yet."""
     install(session, "deploy", "acceptance")

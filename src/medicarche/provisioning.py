@@ -18,6 +18,7 @@ from medicarche.plan import derive, make_plan, plan_destroy
 from medicarche.plan.model import Verb
 from medicarche.plan.resources import Kind
 from medicarche.private_files import write_private
+from medicarche.progress import SilentReporter
 from medicarche.runlock import held
 from medicarche.spec.environment import Site
 
@@ -72,6 +73,7 @@ class Provisioned:
         plan: what was done to the cloud.
         instances: as they are now.
         deployment: what was done in the instances; None where it wasn't asked for.
+        summary: where the time went in the cloud; None where there was nothing to do.
         seconds: what each part took.
     """
 
@@ -82,6 +84,7 @@ class Provisioned:
     instances: tuple[InstanceState, ...]
     deployment: DeployResult | None
     seconds: Mapping[str, float]
+    summary: converge.Summary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +116,10 @@ def site_of(selection: Selection) -> Site:
     )
 
 
-def plan(selection: Selection) -> Planned:
+def plan(selection: Selection, reporter: Reporter | None = None) -> Planned:
     """Observe the cloud and plan; changes nothing. To be called inside the cloud's name space.
+
+    ``reporter`` is told where servers that are under way are waited for.
 
     Raises:
         CloudError: the cloud can't be used as it is.
@@ -122,7 +127,8 @@ def plan(selection: Selection) -> Planned:
     connections = people.with_passwords(connect(selection.target), selection.folder)
     site = site_of(selection)
     wanted = derive(selection.environment, site)
-    observed = observe(connections, selection.environment.name, wanted)
+    note = (reporter or SilentReporter()).note
+    observed = observe(connections, selection.environment.name, wanted, note=note)
     planned = make_plan(selection.environment.name, wanted, observed)
     return Planned(connections, site, wanted, observed, planned)
 
@@ -166,7 +172,7 @@ def provision(
                 selection.embedded.up(reporter)
         selection.enter()
         with _timed(seconds, "plan"), reporter.stage("Compare the cloud with the environment"):
-            planned = plan(selection)
+            planned = plan(selection, reporter)
             if planned.plan.conflicts:
                 raise CloudUnsuitable("\n".join(planned.plan.conflicts))
             created = _to_create(planned.plan)
@@ -177,9 +183,10 @@ def provision(
         with _timed(seconds, "images"):
             files = builder.files() if any(r.kind is Kind.IMAGE for r in created) else {}
         with _timed(seconds, "converge"):
+            summary = None
             if not planned.plan.empty:
-                converge.apply(
-                    planned.connections, planned.plan, images=files, reporter=reporter, cancel=cancel
+                summary = _apply(
+                    selection, planned.connections, planned.plan, reporter, files=files, cancel=cancel
                 )
             instances = converge.instances(planned.connections, selection.environment.name)
         people.forget_others(
@@ -195,23 +202,47 @@ def provision(
             with _timed(seconds, "deploy"):
                 deployment = run_deployment(selection, planned.site, instances, reporter, artefacts=artefacts)
     return Provisioned(
-        selection, planned.connections, planned.site, planned.plan, instances, deployment, seconds
+        selection, planned.connections, planned.site, planned.plan, instances, deployment, seconds, summary
     )
 
 
 def destroy(selection: Selection, reporter: Reporter) -> Destroyed:
     """Remove what carries the environment's mark, and nothing else. To be called inside the name space."""
-    with held(selection.folder / "run.lock", "this environment"):
-        connections = connect(selection.target)
+    with (
+        held(selection.folder / "run.lock", "this environment"),
+        connect(selection.target) as connections,
+    ):
         wanted = derive(selection.environment, site_of(selection))
         with reporter.stage("Look for what carries the environment's mark"):
-            before = observe(connections, selection.environment.name, wanted)
+            before = observe(connections, selection.environment.name, wanted, note=reporter.note)
         planned = plan_destroy(selection.environment.name, before)
         if not planned.empty:
-            converge.apply(connections, planned, images={}, reporter=reporter)
+            _apply(selection, connections, planned, reporter)
         after = observe(connections, selection.environment.name, wanted)
         people.forget_others(selection.folder, [o.resource.name for o in after if _is_account(o)])
     return Destroyed(planned, before, after)
+
+
+def _apply(
+    selection: Selection,
+    connections: Connections,
+    planned: Plan,
+    reporter: Reporter,
+    *,
+    files: Mapping[str, Path] | None = None,
+    cancel: threading.Event | None = None,
+) -> converge.Summary | None:
+    """Run a plan, and keep its trace in the environment's folder."""
+    traces = selection.folder / "runs"
+    result = converge.apply(
+        connections, planned, images=files or {}, reporter=reporter, cancel=cancel, traces=traces
+    )
+    if result.cancelled:
+        raise MedicarcheError(
+            f"stopped on demand: {len(result.done)} of {len(planned.actions)} actions are done",
+            hint="Run the same command again to go on from here.",
+        )
+    return result.summary
 
 
 def run_deployment(

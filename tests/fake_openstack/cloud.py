@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+import copy
+from typing import TYPE_CHECKING, Any, Self
 
 from fake_openstack.faults import Fault, Faults
 from fake_openstack.glance import Glance
@@ -45,6 +46,37 @@ class FakeOpenStack:
     def order(self, fault: Fault) -> None:
         """Let a fault strike the next calls that match."""
         self.faults.order(fault)
+
+    def page(self, longest: int | None) -> None:
+        """Let lists come in pages of so many objects at most; None: in one."""
+        self._server.longest_page = longest
+
+    def snapshot(self) -> dict[str, dict[str, Any]]:
+        """Return a copy of all that the services hold, tokens included."""
+        services = {
+            "keystone": self.keystone,
+            "neutron": self.neutron,
+            "glance": self.glance,
+            "nova": self.nova,
+        }
+        return {
+            name: {
+                key: copy.deepcopy(v) for key, v in vars(service).items() if isinstance(v, dict | set | list)
+            }
+            for name, service in services.items()
+        }
+
+    def restore(self, snapshot: dict[str, dict[str, Any]]) -> None:
+        """Bring the services back to what they held; faults and the calls noted are forgotten."""
+        for name, held in copy.deepcopy(snapshot).items():
+            service = getattr(self, name)
+            for key, value in held.items():
+                store = getattr(service, key)
+                store.clear()
+                store.extend(value) if isinstance(store, list) else store.update(value)
+        self.page(None)
+        self.faults.revive()
+        self.faults.calls.clear()
 
     def clear(self) -> None:
         """Empty the cloud; users and tokens stay."""

@@ -6,6 +6,10 @@ import re
 import threading
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Fault", "Faults", "Kind"]
 
@@ -20,6 +24,8 @@ class Kind(Enum):
     STALL = auto()  # it was done, the answer never comes
     REFUSE = auto()  # answered with a status, nothing was done
     REFUSE_AFTER = auto()  # it was done, and answered with a status all the same
+    CHANGE = auto()  # it was done, and the answer's body changed on its way
+    LATE = auto()  # the connection closes; it is done a few calls later
 
 
 @dataclass
@@ -30,7 +36,11 @@ class Fault:
         method: the HTTP method.
         path: a regular expression, searched in the path.
         times: how many calls it strikes.
+        skip: how many calls that match it lets pass before.
         status: of the answer, with ``headers`` and ``body``, or ``raw`` bytes instead of that.
+        before: done to the cloud before the call is answered.
+        change: makes the changed body out of the true one; of a call that succeeded.
+        delay: of a late one: after how many further calls it is done.
     """
 
     kind: Kind
@@ -41,6 +51,10 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     body: dict[str, object] = field(default_factory=dict)
     raw: bytes | None = None
+    skip: int = 0
+    before: Callable[[], object] | None = None
+    change: Callable[[Any], Any] | None = None
+    delay: int = 3
 
 
 class Faults:
@@ -52,6 +66,7 @@ class Faults:
         self.calls: list[tuple[str, str]] = []
         self.dead = False
         self._dies_at: tuple[int, bool] | None = None
+        self._late: list[list[Any]] = []
 
     def order(self, fault: Fault) -> None:
         """Let a fault strike."""
@@ -69,6 +84,26 @@ class Faults:
             self.dead = False
             self._dies_at = None
             self._ordered.clear()
+            self._late.clear()
+
+    def pardon(self) -> None:
+        """Forget what was ordered; what was put off is still done."""
+        with self._lock:
+            self._ordered.clear()
+
+    def put_off(self, calls: int, work: Callable[[], object]) -> None:
+        """Have something done after so many further calls."""
+        with self._lock:
+            self._late.append([calls, work])
+
+    def due(self) -> list[Callable[[], object]]:
+        """Return what was put off until the call that is being answered."""
+        with self._lock:
+            for entry in self._late:
+                entry[0] -= 1
+            found = [work for calls, work in self._late if calls <= 0]
+            self._late = [entry for entry in self._late if entry[0] > 0]
+            return found
 
     @property
     def writes(self) -> list[tuple[str, str]]:
@@ -86,7 +121,11 @@ class Faults:
                 self.dead = True
                 return Fault(Kind.LOSE if self._dies_at[1] else Kind.DROP, method, path)
             for fault in self._ordered:
-                if fault.method == method and re.search(fault.path, path) and fault.times > 0:
-                    fault.times -= 1
-                    return fault
+                if fault.method != method or not re.search(fault.path, path) or fault.times <= 0:
+                    continue
+                if fault.skip > 0:
+                    fault.skip -= 1
+                    continue
+                fault.times -= 1
+                return fault
             return None

@@ -38,11 +38,19 @@ class StillClock:
             self._now += seconds
             self.sleeps.append(seconds)
 
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """Let time pass, unless the event is set."""
+        if not event.is_set():
+            self.sleep(seconds)
+        return event.is_set()
+
 
 def still_clock(still: StillClock | None = None) -> Clock:
     """Return a clock that doesn't wait and doesn't jitter."""
     still = still or StillClock()
-    return Clock(monotonic=still.monotonic, sleep=still.sleep, jitter=lambda _low, high: high)
+    return Clock(
+        monotonic=still.monotonic, sleep=still.sleep, jitter=lambda _low, high: high, wait=still.wait
+    )
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ import socket
 import threading
 import uuid
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from fake_openstack.faults import Faults, Kind
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Answer", "Caller", "HttpServer", "Refusal", "Request", "Router", "new_id"]
+
+OK, HTTP_ERRORS = 200, 400
 
 
 def new_id() -> str:
@@ -121,6 +124,7 @@ class _Server(ThreadingHTTPServer):
         self.authenticate = authenticate
         self.lock = threading.Lock()
         self.mistakes: list[Exception] = []
+        self.longest_page: int | None = None
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - http.server's own
         """Say nothing of connections that clients cut."""
@@ -137,20 +141,32 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        fault = self.server.faults.strike(self.command, self.path)
+        faults = self.server.faults
+        fault = faults.strike(self.command, self.path)
+        for work in faults.due():
+            work()
         if fault is None:
             self._send(self._answer(raw))
             return
-        if fault.kind not in {Kind.DROP, Kind.REFUSE}:
-            self._answer(raw)
+        if fault.before is not None:
+            with self.server.lock:
+                fault.before()
+        if fault.kind is Kind.LATE:
+            faults.put_off(fault.delay, partial(self._answer, raw))
+        answer = None if fault.kind in {Kind.DROP, Kind.REFUSE, Kind.LATE} else self._answer(raw)
         if fault.kind is Kind.STALL:
             self.rfile.read(1)  # until the client gives up
-        if fault.kind in {Kind.DROP, Kind.LOSE, Kind.STALL}:
+        if fault.kind in {Kind.DROP, Kind.LOSE, Kind.STALL, Kind.LATE}:
             self.close_connection = True
             with contextlib.suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
-            return
-        self._send(Answer(fault.status, fault.body, fault.headers), fault.raw)
+        elif answer is not None and fault.kind is Kind.CHANGE:
+            if fault.change is not None and answer.status < HTTP_ERRORS:
+                # what goes out is a copy: what the services keep is theirs
+                answer.body = fault.change(json.loads(json.dumps(answer.body)))
+            self._send(answer, fault.raw)
+        else:
+            self._send(Answer(fault.status, fault.body, fault.headers), fault.raw)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - http.server's own names
 
@@ -164,9 +180,12 @@ class _Handler(BaseHTTPRequestHandler):
             raw=raw,
             caller=self.server.authenticate(self.headers.get("X-Auth-Token") or ""),
         )
+        longest = self.server.longest_page if request.method == "GET" else None
+        marker = request.query.pop("marker", None) if longest else None
         with self.server.lock:
             try:
-                return self.server.router.answer(request)
+                answer = self.server.router.answer(request)
+                return _paged(request, answer, marker, longest) if longest else answer
             except Exception as error:  # noqa: BLE001 - a mistake in the fake: the test must hear of it
                 self.server.mistakes.append(error)
                 return Answer(500, {"message": repr(error)})
@@ -184,6 +203,30 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
+def _paged(request: Request, answer: Answer, marker: str | None, longest: int) -> Answer:
+    """Return one page of a list: as Nova and Neutron link them, and as Glance does."""
+    body = answer.body
+    if answer.status != OK or not isinstance(body, dict):
+        return answer
+    key = next((key for key, value in body.items() if isinstance(value, list)), None)
+    items = body[key] if key else []
+    ids = [item.get("id") or item.get("keypair", {}).get("name") for item in items if isinstance(item, dict)]
+    if key is None or not ids or None in ids:
+        return answer
+    if marker is not None:
+        start = ids.index(marker) + 1 if marker in ids else len(ids)
+        items, ids = items[start:], ids[start:]
+    page: dict[str, Any] = {key: items[:longest]}
+    if len(items) > longest:
+        query = urlencode({**request.query, "limit": longest, "marker": ids[longest - 1]})
+        target = f"http://{request.headers['host']}{request.path}?{query}"
+        if request.path.startswith("/image/"):
+            page["next"] = f"/v2/images?{query}"
+        else:
+            page[f"{key}_links"] = [{"rel": "next", "href": target}]
+    return Answer(answer.status, page, answer.headers)
+
+
 class HttpServer:
     """Serves a router on a free port of 127.0.0.1."""
 
@@ -191,6 +234,15 @@ class HttpServer:
         self._server = _Server(router, faults, authenticate)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
+
+    @property
+    def longest_page(self) -> int | None:
+        """How many objects a list's page holds at most; None for as many as there are."""
+        return self._server.longest_page
+
+    @longest_page.setter
+    def longest_page(self, length: int | None) -> None:
+        self._server.longest_page = length
 
     @property
     def url(self) -> str:

@@ -5,10 +5,12 @@ Exit codes: see `medicarche.errors`.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -21,11 +23,21 @@ __all__ = ["main"]
 EX_USAGE = 64
 EX_SOFTWARE = 70
 INTERRUPTED = 130
+#: a full disk, a used-up quota, a limit on files' sizes
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+MAKE_ROOM = "Make room, and run the same command again to go on from here."
 
 
 def main() -> None:
     """Run the command line and exit."""
-    sys.exit(_run(sys.argv[1:]))
+    code = _run(sys.argv[1:])
+    if code == INTERRUPTED:
+        # Python would wait for all threads: somebody who interrupts twice doesn't want to
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
@@ -41,6 +53,8 @@ def _run(arguments: list[str]) -> int:
 
 def _tell(console: Console, error: BaseException) -> int:
     """Tell the user of an error, and return the exit code that goes with it."""
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        error = MachineError(f"nothing more can be written: {error}", hint=MAKE_ROOM)
     match error:
         case MedicarcheError():
             console.print("Error: ", style="bold red", end="")

@@ -44,7 +44,8 @@ def plan(context: click.Context, *, json_output: bool, deploy: bool, graph: str 
         raise click.UsageError("--graph shows the cloud's part, as text: leave out --json and --deploy")
     selection = select(context.obj)
     selection.enter()
-    planned = provisioning.plan(selection)
+    planned = provisioning.plan(selection, SilentReporter() if json_output else progress())
+    context.with_resource(planned.connections)
     deployment = _deployment(selection, planned, quiet=json_output) if deploy else None
     if graph:
         click.echo((mermaid if graph == "mermaid" else dot)(planned.plan), nl=False)
@@ -72,16 +73,17 @@ def plan(context: click.Context, *, json_output: bool, deploy: bool, graph: str 
     show_envvar=True,
     help="Don't deploy the application NAME; may be given several times.",
 )
-@click.pass_obj
-def provision(options: Options, *, yes: bool, no_deploy: bool, without: tuple[str, ...]) -> None:
+@click.pass_context
+def provision(context: click.Context, *, yes: bool, no_deploy: bool, without: tuple[str, ...]) -> None:
     """Build the environment, or bring it back to what its file says. Asks nothing unless servers would go."""
-    selection = select(replace(options, without=without))
+    selection = select(replace(context.obj, without=without))
     done = provisioning.provision(
         selection,
         progress(),
         deploy=not no_deploy,
         confirm=lambda planned: yes or _ask(planned),
     )
+    context.with_resource(done.connections)
     console = results()
     counts = done.plan.counts()
     console.print("cloud: " + (_counted(counts) if any(counts.values()) else "nothing to do"))
@@ -98,6 +100,8 @@ def provision(options: Options, *, yes: bool, no_deploy: bool, without: tuple[st
                 console.print("{}: https://{}:{}/".format(name, *found[endpoint]))
         if forwards.DASHBOARD in found:
             console.print("dashboard: http://{}:{}/".format(*found[forwards.DASHBOARD]))
+    if done.summary is not None:
+        console.print(f"converge: {done.summary}", style="dim", markup=False)
     console.print(", ".join(f"{part} {seconds:.1f} s" for part, seconds in done.seconds.items()), style="dim")
 
 

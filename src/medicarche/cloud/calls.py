@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import email.utils
 import random
+import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -41,7 +42,9 @@ ATTEMPTS = 6
 LONGEST_REPETITION = 120.0
 #: seconds: first and longest back-off, longest obedience to Retry-After
 FIRST_DELAY, LONGEST_DELAY, LONGEST_RETRY_AFTER = 0.5, 10.0, 60.0
-FORBIDDEN, TOO_MANY_REQUESTS = 403, 429
+UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS = 401, 403, 429
+#: how many tokens a call is tried with
+TOKENS = 3
 #: a gateway, or the service itself, may have done the work before it answered so
 AMBIGUOUS_STATUSES = frozenset({500, 502, 503, 504})
 
@@ -54,11 +57,13 @@ class Clock:
         monotonic: seconds that only grow.
         sleep: waits that many seconds.
         jitter: returns a number between its two arguments.
+        wait: waits that many seconds, or until an event is set.
     """
 
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[float, float], float] = field(default=random.uniform)
+    wait: Callable[[threading.Event, float], bool] = threading.Event.wait
 
     def back_off(self, attempt: int, retry_after: float | None = None) -> None:
         """Sleep before the next attempt: what the service asked for, else exponentially longer, jittered."""
@@ -124,33 +129,33 @@ class Api:
 
     def get(self, path: str, *, microversion: str | None = None, **params: object) -> dict[str, Any]:
         """GET a JSON object."""
-        return _json(self._repeat("GET", path, microversion=microversion, params=_text(params)))
+        return self._repeat("GET", path, microversion=microversion, params=_text(params))
 
     def collection(
         self, path: str, key: str, *, microversion: str | None = None, **params: object
     ) -> list[dict[str, Any]]:
         """GET a collection, following its pages (``<key>_links``, Glance's ``next``)."""
-        answer = self.get(path, microversion=microversion, **params)
-        found: list[dict[str, Any]] = list(answer[key])
-        while (following := _next_page(answer, key)) is not None:
-            answer = self.get(path, microversion=microversion, **{**params, **following})
-            if not answer[key]:
-                break
+        found: list[dict[str, Any]] = []
+        following: dict[str, str] | None = {}
+        while following is not None:
+            query = _text({**params, **following})
+            answer = self._repeat("GET", path, microversion=microversion, params=query, holds=key)
             found.extend(answer[key])
+            following = _next_page(answer, key) if answer[key] else None
         return found
 
     def put(self, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
         """PUT a JSON object; sent again where its fate is unknown."""
-        return _json(self._repeat("PUT", path, json=body))
+        return self._repeat("PUT", path, json=body)
 
     def patch(self, path: str, operations: list[dict[str, object]]) -> dict[str, Any]:
         """PATCH an image with a JSON patch (RFC 6902)."""
         headers = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
-        return _json(self._repeat("PATCH", path, json=operations, headers=headers))
+        return self._repeat("PATCH", path, json=operations, headers=headers)
 
     def change(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
         """PATCH a JSON object (Keystone's way): it sets named values, so it may be sent again."""
-        return _json(self._repeat("PATCH", path, json=body))
+        return self._repeat("PATCH", path, json=body)
 
     def delete(self, path: str, *, microversion: str | None = None) -> None:
         """DELETE; that there is nothing to delete is success."""
@@ -182,11 +187,11 @@ class Api:
             ApiError: it was refused.
         """
         if repeatable:
-            return _json(self._repeat("POST", path, json=body, microversion=microversion))
+            return self._repeat("POST", path, json=body, microversion=microversion)
         for attempt in range(ATTEMPTS):
             try:
                 answer = self._send("POST", path, json=body, microversion=microversion)
-                return _json(answer)
+                return _json(f"POST {self._proxy.service_type} {path}", answer, Ambiguous)
             except CloudUnreachable as error:
                 raise Ambiguous(error.message, hint=error.hint) from error
             except ApiError as error:
@@ -198,15 +203,30 @@ class Api:
         raise AssertionError("the loop returns or raises")
 
     def upload(self, path: str, data: Any) -> None:  # noqa: ANN401 - requests takes anything that has read()
-        """PUT a stream of bytes, once (the stream can't be read again)."""
+        """PUT a stream of bytes, once: it can't be read again, with a new token neither."""
         headers = {"Content-Type": "application/octet-stream"}
-        self._send("PUT", path, data=data, headers=headers)
+        try:
+            self._send("PUT", path, data=data, headers=headers, allow_reauth=False)
+        except ApiError as error:
+            if error.status == UNAUTHORIZED:
+                self._proxy.invalidate()
+            raise
 
-    def _repeat(self, method: str, path: str, **options: Any) -> Response:  # noqa: ANN401 - requests' options
+    def _repeat(
+        self,
+        method: str,
+        path: str,
+        *,
+        holds: str | None = None,
+        **options: Any,  # noqa: ANN401 - requests' options
+    ) -> dict[str, Any]:
+        """Send a call until it is answered; ``holds`` names the list that the answer must have."""
+        call = f"{method} {self._proxy.service_type} {path}"
         deadline = self._clock.monotonic() + LONGEST_REPETITION
         for attempt in range(ATTEMPTS):
             try:
-                return self._send(method, path, **options)
+                answer = self._send(method, path, **options)
+                return {} if method == "DELETE" else _json(call, answer, CloudUnreachable, holds)
             except CloudUnreachable:
                 if attempt == ATTEMPTS - 1 or self._clock.monotonic() >= deadline:
                     raise
@@ -220,21 +240,25 @@ class Api:
 
     def _send(self, method: str, path: str, **options: Any) -> Response:  # noqa: ANN401 - requests' options
         call = f"{method} {self._proxy.service_type} {path}"
+        options = {key: value for key, value in options.items() if value is not None}
         try:
-            answer = self._proxy.request(
-                path,
-                method,
-                raise_exc=False,
-                connect_retries=0,
-                status_code_retries=0,
-                **{key: value for key, value in options.items() if value is not None},
-            )
+            for _ in range(1 if "data" in options else TOKENS):
+                answer = self._proxy.request(
+                    path, method, raise_exc=False, connect_retries=0, status_code_retries=0, **options
+                )
+                # keystoneauth gets a new token and tries again in one of the threads whose token expired;
+                # the others are handed their 401 (Session.request, BaseIdentityPlugin.invalidate)
+                if answer.status_code != UNAUTHORIZED:
+                    break
         except keystone.SSLError as error:
             raise CloudUnreachable(f"{call}: TLS failed: {error}") from error
         except (keystone.ConnectionError, keystone.DiscoveryFailure) as error:
             raise CloudUnreachable(
                 f"{call}: {error}", hint="Is the cloud up? `medicarche cloud status`"
             ) from error
+        except (AttributeError, KeyError, TypeError) as error:
+            # keystoneauth, at an answer of Keystone's or of the versions' that is JSON and something else
+            raise CloudUnreachable(f"{call}: an answer isn't the API's: {error!r}") from error
         except keystone.Unauthorized as error:
             raise CloudRefused(f"{call}: the token was refused, and so was a new one: {error}") from error
         if answer.status_code >= 400:  # noqa: PLR2004 - HTTP's own number
@@ -242,15 +266,36 @@ class Api:
         return answer
 
 
-def _json(answer: Response) -> dict[str, Any]:
-    if not answer.content:
-        return {}
+class _Object(dict[str, Any]):
+    """A JSON object of an answer; that a key is missing is the cloud's mistake, not ours."""
+
+    def __init__(self, content: Mapping[str, Any], call: str, error: type[CloudUnreachable]) -> None:
+        super().__init__(content)
+        self._call = call
+        self._error = error
+
+    def __missing__(self, key: str) -> Any:  # noqa: ANN401 - never returns
+        raise self._error(f"{self._call}: the answer lacks {key!r}; is it the API's?")
+
+
+def _json(
+    call: str, answer: Response, error: type[CloudUnreachable], holds: str | None = None
+) -> dict[str, Any]:
+    """Decode an answer; ``error`` is raised where it, or later one of its keys, isn't there."""
     try:
-        decoded = answer.json()
-    except ValueError as error:
+        decoded = (
+            {}
+            if not answer.content
+            else answer.json(object_hook=lambda content: _Object(content, call, error))
+        )
+    except ValueError as cause:
         # e.g. a captive portal: 200, but not the API
-        raise CloudUnreachable(f"{answer.url} doesn't answer with JSON; is it the API?") from error
-    return decoded if isinstance(decoded, dict) else {"": decoded}
+        raise error(f"{call}: {answer.url} doesn't answer with JSON; is it the API?") from cause
+    if not isinstance(decoded, dict):
+        raise error(f"{call}: the answer is no JSON object; is it the API's?")
+    if holds is not None and not isinstance(decoded.get(holds), list):
+        raise error(f"{call}: the answer holds no list {holds!r}; is it the API's?")
+    return decoded or _Object({}, call, error)
 
 
 def _text(params: Mapping[str, object]) -> dict[str, object] | None:

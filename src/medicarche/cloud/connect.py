@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import keystoneauth1.session
 import openstack
@@ -42,6 +42,8 @@ COMPUTE_MICROVERSION = (2, 61)
 for _logger in ("keystoneauth", "openstack"):
     logging.getLogger(_logger).addHandler(logging.NullHandler())
 SILENT = "Look at the service itself; `medicarche cloud logs` shows ours."
+#: what keystoneauth stumbles with over answers that are JSON and something else
+NOT_KEYSTONE = (AttributeError, KeyError, TypeError)
 SERVICES = {"compute": "Nova", "network": "Neutron", "image": "Glance"}
 
 
@@ -122,7 +124,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """A cloud as a member of a project, and as an admin where there is one.
+    """A cloud as a member of a project, and as an admin where there is one; a context manager.
 
     Attributes:
         admin: None where the target names no admin and the member isn't one.
@@ -137,6 +139,12 @@ class Connections:
     clock: Clock = field(default_factory=Clock)
     traffic: Traffic = field(default_factory=Traffic)
     password_of: Callable[[User], str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_details: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the connections that are kept alive; they open again when used."""
@@ -213,12 +221,14 @@ def _connect(target: Target, entry: str, clock: Clock, adapter: _HttpAdapter) ->
         ) from error
     except keystone.ClientException as error:
         raise CloudRefused(f"{where}: {error}", hint="Check the entry in clouds.yaml.") from error
+    except NOT_KEYSTONE as error:
+        raise CloudUnreachable(f"{where} doesn't answer as Keystone does: {error!r}") from error
     _check_catalogue(where, region, access.service_catalog)
     connection = openstack.connection.Connection(config=region)
     try:
         apis = {service: Api(getattr(connection, service), clock) for service in SERVICES}
         versions = connection.compute.get_endpoint_data()
-    except (keystone.ConnectionError, keystone.DiscoveryFailure, sdk.SDKException) as error:
+    except (keystone.ConnectionError, keystone.DiscoveryFailure, sdk.SDKException, *NOT_KEYSTONE) as error:
         raise CloudUnreachable(
             f"{where}: a service in the catalogue doesn't answer: {error}", hint=SILENT
         ) from error

@@ -31,14 +31,19 @@ EXTERNAL = "router:external"
 
 
 def observe(
-    connections: Connections, environment_name: str, wanted: Sequence[Resource]
+    connections: Connections,
+    environment_name: str,
+    wanted: Sequence[Resource],
+    *,
+    note: Callable[[str], None] = lambda _text: None,
 ) -> tuple[Observed, ...]:
     """Return what the cloud holds of an environment.
 
     What carries the environment's mark is returned, all rules of its security groups, its routers'
     interfaces; and flavors, external networks (with their subnets, where an admin looks) and public images
     of others that have a wanted name. The number of calls doesn't depend on the number of resources.
-    Where a server is being built or removed by a run that was cut short, its end is waited for.
+    Where a server is being built or removed by a run that was cut short, its end is waited for; ``note`` is
+    told so.
 
     Raises:
         CloudUnreachable: a service doesn't answer.
@@ -47,7 +52,13 @@ def observe(
     calls = _calls(connections, environment_name, wanted)
     raw = _read(calls)
     deadline = connections.clock.monotonic() + SETTLE_TIMEOUT
-    while _unsettled(environment_name, raw["servers"]) and connections.clock.monotonic() < deadline:
+    told = False
+    while (
+        names := _unsettled(environment_name, raw["servers"])
+    ) and connections.clock.monotonic() < deadline:
+        if not told:
+            note(f"waiting for Nova, at work on {', '.join(names)} (at most {SETTLE_TIMEOUT:.0f} s)")
+            told = True
         connections.clock.sleep(SETTLE_INTERVAL)
         raw |= _read({key: calls[key] for key in ("servers", "ports")})
     _fill_in_external(connections, raw["networks"])
@@ -82,12 +93,14 @@ def in_transition(server: Raw) -> bool:
     return server["status"] == "BUILD" or server.get("OS-EXT-STS:task_state") is not None
 
 
-def _unsettled(environment: str, servers: Sequence[Raw]) -> bool:
+def _unsettled(environment: str, servers: Sequence[Raw]) -> list[str]:
+    """Return the names of our servers that Nova is at work on."""
     prefix = mark(environment, "")
-    return any(
-        in_transition(server) and str(server["metadata"].get(METADATA_KEY, "")).startswith(prefix)
+    return [
+        str(server.get("name", server["id"]))
         for server in servers
-    )
+        if in_transition(server) and str(server["metadata"].get(METADATA_KEY, "")).startswith(prefix)
+    ]
 
 
 def _calls(

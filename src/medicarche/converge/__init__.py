@@ -3,12 +3,14 @@
 from medicarche.converge.apply import apply
 from medicarche.converge.inspect import AuditEntry, InstanceState, audit_trail, console_log, instances
 from medicarche.converge.result import Failure, Result
+from medicarche.converge.trace import Summary
 
 __all__ = [
     "AuditEntry",
     "Failure",
     "InstanceState",
     "Result",
+    "Summary",
     "apply",
     "audit_trail",
     "console_log",

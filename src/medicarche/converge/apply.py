@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import queue
-import signal
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections import Counter
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from medicarche.cloud.act import act, check_rights, external_networks
 from medicarche.cloud.work import Work
+from medicarche.converge import trace
+from medicarche.converge.interruption import interruptible
 from medicarche.converge.result import Failure, Result, Timing
 from medicarche.converge.schedule import Schedule
 from medicarche.converge.waiting import Wait, poll
@@ -20,7 +22,7 @@ from medicarche.plan.model import Verb
 from medicarche.plan.resources import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from medicarche.cloud import Connections
@@ -31,6 +33,8 @@ __all__ = ["apply"]
 
 #: seconds for a server to get ready, and to be gone; between two looks at all servers
 READY_TIMEOUT, GONE_TIMEOUT, POLL_INTERVAL = 900.0, 300.0, 1.0
+#: names in a line of what is left
+MOST_LISTED = 12
 
 
 def apply(
@@ -42,10 +46,12 @@ def apply(
     parallelism: int = 8,
     cancel: threading.Event | None = None,
     poll_interval: float = POLL_INTERVAL,
+    traces: Path | None = None,
 ) -> Result:
     """Run a plan to its end.
 
-    Where an action fails, all that doesn't depend on it is still done.
+    Where an action fails, all that doesn't depend on it is still done. Ctrl-C is as setting ``cancel``; what
+    is left is told. A second one leaves at once, whatever is under way.
 
     Args:
         connections: the cloud.
@@ -56,6 +62,7 @@ def apply(
         cancel: set from elsewhere (a signal's handler), it keeps further actions from beginning; those under
             way are finished, and servers aren't waited for.
         poll_interval: seconds between two looks at the servers that are waited for.
+        traces: the folder to write the run's trace into.
 
     Returns:
         What was done. ``cancelled`` tells a run that was cut short.
@@ -63,6 +70,7 @@ def apply(
     Raises:
         CloudRefused: an admin is needed, and there is none; nothing was done.
         ConvergenceError: an image's file is missing, nothing was done; or actions failed.
+        KeyboardInterrupt: there was a Ctrl-C.
     """
     run = _Run(
         connections,
@@ -72,6 +80,7 @@ def apply(
         parallelism=parallelism,
         cancel=cancel or threading.Event(),
         poll_interval=poll_interval,
+        traces=traces,
     )
     result = run.run()
     result.raise_failures()
@@ -80,11 +89,11 @@ def apply(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Returned:
-    """An action's call has returned."""
+    """An action's call has returned; ``error`` is a `MedicarcheError`, or a mistake of ours."""
 
     action: Action
     identifier: str | None = None
-    error: MedicarcheError | None = None
+    error: BaseException | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,41 +101,7 @@ class _Polled:
     """A look at the servers has returned."""
 
     settled: Mapping[str, MedicarcheError | None]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Broken:
-    """A worker has stumbled over a mistake of ours."""
-
-    error: BaseException
-
-
-@contextmanager
-def _interruptible(cancel: threading.Event) -> Iterator[threading.Event]:
-    """Let the first Ctrl-C cancel, and the second one interrupt as usual.
-
-    What is under way is finished: its end must be known. Where somebody else handles the signal, or in
-    another thread than the main one, nothing is changed.
-
-    Yields:
-        An event that tells whether there was one.
-    """
-    interrupted = threading.Event()
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield interrupted
-        return
-
-    def note(_number: int, _frame: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        interrupted.set()
-        cancel.set()
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    mistake: BaseException | None = None
 
 
 class _Run:
@@ -142,6 +117,7 @@ class _Run:
         parallelism: int,
         cancel: threading.Event,
         poll_interval: float,
+        traces: Path | None,
     ) -> None:
         self._connections = connections
         self._plan = plan
@@ -150,19 +126,24 @@ class _Run:
         self._parallelism = parallelism
         self._cancel = cancel
         self._interval = poll_interval
+        self._traces = traces
         self._clock = connections.clock
         self._ids = _known_ids(plan)
         self._schedule = Schedule(plan.actions, parallelism)
-        self._events: queue.SimpleQueue[_Returned | _Polled | _Broken] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[_Returned | _Polled] = queue.SimpleQueue()
         self._waits: dict[str, Wait] = {}
         self._actions = {action.id: action for action in plan.actions}
         self._stages: dict[str, tuple[ExitStack, Stage]] = {}
         self._began: dict[str, float] = {}
+        self._call_returned: dict[str, float] = {}
         self._start = self._clock.monotonic()
+        self._started_at = datetime.now(UTC)
         self._timings: list[Timing] = []
         self._failures: list[Failure] = []
         self._polling = False
-        self._cut_short = False
+        self._unseen: Counter[str] = Counter()
+        self._cut_short: list[str] = []
+        self._mistake: BaseException | None = None
 
     def run(self) -> Result:
         work = Work(
@@ -173,13 +154,21 @@ class _Run:
             external=external_networks(self._connections, self._plan),
         )
         self._check_plan(work)
-        with (
-            _interruptible(self._cancel) as interrupted,
-            ThreadPoolExecutor(self._parallelism + 1, thread_name_prefix="converge") as pool,
-        ):
-            while self._advance(pool, work):
-                self._handle(self._events.get())
+        with interruptible(self._cancel) as interrupted:
+            try:
+                while self._advance(work):
+                    self._handle(self._events.get())
+            except KeyboardInterrupt:
+                self._reporter.note(self._left("stopped at once"))
+                for action_id in list(self._stages):
+                    self._stages.pop(action_id)[0].__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+                raise
+            finally:
+                summary, written = self._trace()
+        if self._mistake is not None:
+            raise self._mistake
         if interrupted.is_set():
+            self._reporter.note(self._left("stopped on demand"))
             raise KeyboardInterrupt
         return Result(
             ids=dict(self._ids),
@@ -188,28 +177,29 @@ class _Run:
             skipped=self._schedule.skipped,
             cancelled=self._cancel.is_set() and bool(self._schedule.skipped or self._cut_short),
             timings=tuple(self._timings),
+            summary=summary,
+            trace=written,
         )
 
-    def _advance(self, pool: ThreadPoolExecutor, work: Work) -> bool:
+    def _advance(self, work: Work) -> bool:
         """Begin what may begin; say whether anything is under way."""
-        if self._cancel.is_set():
+        if self._cancel.is_set() or self._mistake is not None:
             self._give_up_waiting()
         else:
             for action in self._schedule.ready():
                 self._begin(action)
-                pool.submit(self._call, work, action)
+                _start(self._call, work, action)
         if self._waits and not self._polling:
             self._polling = True
-            pool.submit(self._poll, tuple(self._waits.values()))
+            _start(self._poll, tuple(self._waits.values()))
         return self._schedule.running or self._polling
 
-    def _handle(self, event: _Returned | _Polled | _Broken) -> None:
-        if isinstance(event, _Broken):
-            raise event.error
+    def _handle(self, event: _Returned | _Polled) -> None:
         if isinstance(event, _Returned):
             self._returned(event)
             return
         self._polling = False
+        self._mistake = self._mistake or event.mistake
         for action_id, error in event.settled.items():
             if self._waits.pop(action_id, None) is not None:
                 self._end(self._actions[action_id], error)
@@ -219,28 +209,28 @@ class _Run:
         stage = self._stages[action.id][1]
         try:
             identifier = act(dataclasses.replace(work, progress=stage.update), action)
-        except MedicarcheError as error:
+        except BaseException as error:  # noqa: BLE001 - a mistake of ours too: the main thread must hear of it
             self._events.put(_Returned(action, error=error))
-        except BaseException as error:  # noqa: BLE001 - a mistake of ours: the main thread must hear of it
-            self._events.put(_Broken(error))
         else:
             self._events.put(_Returned(action, identifier=identifier))
 
     def _poll(self, waits: tuple[Wait, ...]) -> None:
         """Run in a worker: look at the servers after the interval."""
-        self._cancel.wait(self._interval)
         try:
-            settled: Mapping[str, MedicarcheError | None] = poll(self._connections, waits)
+            self._clock.wait(self._cancel, self._interval)
+            self._events.put(_Polled(poll(self._connections, waits, self._unseen)))
         except MedicarcheError as error:
-            settled = {wait.action: error for wait in waits}
+            self._events.put(_Polled({wait.action: error for wait in waits}))
         except BaseException as error:  # noqa: BLE001 - a mistake of ours: the main thread must hear of it
-            self._events.put(_Broken(error))
-            return
-        self._events.put(_Polled(settled))
+            self._events.put(_Polled({}, error))
 
     def _returned(self, event: _Returned) -> None:
         action = event.action
+        self._call_returned[action.id] = self._clock.monotonic()
         if event.error is not None:
+            self._mistake = self._mistake or (
+                None if isinstance(event.error, MedicarcheError) else event.error
+            )
             self._end(action, event.error)
             return
         if event.identifier is not None:
@@ -263,23 +253,54 @@ class _Run:
         self._stages[action.id] = (stack, stage)
         self._began[action.id] = self._clock.monotonic()
 
-    def _end(self, action: Action, error: MedicarcheError | None) -> None:
+    def _end(self, action: Action, error: BaseException | None) -> None:
         self._schedule.finish(action.id, failed=error is not None)
-        now = self._clock.monotonic()
-        self._timings.append(Timing(action.id, self._began[action.id] - self._start, now - self._start))
+        now = self._clock.monotonic() - self._start
+        began, returned = self._began[action.id] - self._start, self._call_returned[action.id] - self._start
+        self._timings.append(Timing(action.id, began, returned, now, failed=error is not None))
         stack, _stage = self._stages.pop(action.id)
         if error is None:
             stack.close()
             return
-        self._failures.append(Failure(action.id, error.message, error.hint))
+        if isinstance(error, MedicarcheError):
+            self._failures.append(Failure(action.id, error.message, error.hint))
         # the stage shows a failure where its context manager sees one
         stack.__exit__(type(error), error, None)
 
     def _give_up_waiting(self) -> None:
         for action_id in list(self._waits):
             del self._waits[action_id]
-            self._cut_short = True
+            self._cut_short.append(action_id)
             self._stages.pop(action_id)[0].close()
+
+    def _left(self, why: str) -> str:
+        """Return what is done and what isn't, for somebody who has stopped the run."""
+        under_way = [i for i in self._stages if i not in self._waits]
+        waited_for = [*self._cut_short, *self._waits]
+        lines = [f"{why}: {len(self._schedule.done)} of {len(self._actions)} actions are done"]
+        for what, actions in (
+            ("failed", self._schedule.failed),
+            ("under way, with an unknown end", under_way),
+            ("ordered, and not waited for", waited_for),
+            ("left", self._schedule.skipped),
+        ):
+            if actions:
+                lines.append(f"{what}: {_listed(actions)}")
+        return "\n  ".join(lines)
+
+    def _trace(self) -> tuple[trace.Summary, Path | None]:
+        """Sum up the times, and write the trace; what can't be written is told, and is no failure."""
+        wall = self._clock.monotonic() - self._start
+        actions = self._plan.actions
+        summary = trace.summarize(actions, self._timings, wall=wall, parallelism=self._parallelism)
+        if self._traces is None:
+            return summary, None
+        made = trace.chrome_trace(actions, self._timings, summary, began=self._started_at)
+        try:
+            return summary, trace.keep(self._traces, made, began=self._started_at)
+        except OSError as error:
+            self._reporter.note(f"the run's trace isn't kept: {error}")
+            return summary, None
 
     def _check_plan(self, work: Work) -> None:
         """Make sure, before anything is done, that the plan can be run."""
@@ -307,3 +328,14 @@ def _known_ids(plan: Plan) -> dict[str, str]:
         if action.observed is not None and action.observed.mark is not None
     }
     return ids | dict(plan.kept)
+
+
+def _start(work: Callable[..., None], *arguments: object) -> None:
+    """Run something in a worker that doesn't hold up the end of the process."""
+    threading.Thread(target=work, args=arguments, name="converge", daemon=True).start()
+
+
+def _listed(actions: Sequence[str]) -> str:
+    shown = ", ".join(action.partition("#")[0] for action in actions[:MOST_LISTED])
+    more = len(actions) - MOST_LISTED
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -9,6 +9,9 @@ from medicarche.errors import ConvergenceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
+
+    from medicarche.converge.trace import Summary
 
 __all__ = ["Failure", "Result", "Timing"]
 
@@ -24,11 +27,16 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """When an action began and ended, in seconds after the plan began; waiting included."""
+    """When an action began, its call returned, and it ended, in seconds after the plan began.
+
+    Between the return and the end a server is waited for.
+    """
 
     action: str
     began: float
+    returned: float
     ended: float
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,9 @@ class Result:
         failed: those that failed.
         skipped: ids of those not begun: they depend on a failed one, or the run was cancelled.
         cancelled: the run was cut short on demand.
-        timings: the trace, in order of the ends.
+        timings: in order of the ends.
+        summary: where the time went.
+        trace: the file of the run's trace, where one was written.
     """
 
     ids: Mapping[str, str]
@@ -50,6 +60,8 @@ class Result:
     skipped: tuple[str, ...] = ()
     cancelled: bool = False
     timings: tuple[Timing, ...] = field(default=(), repr=False)
+    summary: Summary | None = None
+    trace: Path | None = None
 
     def raise_failures(self) -> None:
         """Raise where an action failed.

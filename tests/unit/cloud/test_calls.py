@@ -139,7 +139,7 @@ def test_all_pages_are_read(member: Connection) -> None:
 
 
 def test_an_answer_that_is_no_json(cloud: FakeOpenStack, member: Connection) -> None:
-    cloud.order(Fault(Kind.REFUSE, "GET", "/networks", status=200, raw=b"<html>log in first</html>"))
+    cloud.order(Fault(Kind.REFUSE, "GET", "/networks", status=200, raw=b"<html>log in first</html>", times=6))
     with pytest.raises(CloudUnreachable, match="doesn't answer with JSON"):
         member.network.get("/networks")
 

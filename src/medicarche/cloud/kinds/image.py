@@ -62,7 +62,8 @@ OWN_KEYS = frozenset(
     ]
 )
 UPLOADS = 3
-UNAUTHORIZED = 401
+#: refusals of an upload that pass: an expired token, too many requests, an error of the service or a gateway
+PASSING = AMBIGUOUS_STATUSES | {401, 429}
 
 
 class ImageHandler:
@@ -148,12 +149,10 @@ class ImageHandler:
                 there = api.get(f"/images/{identifier}")
                 if there["status"] == "active" and there["size"] == size:
                     return  # only the answer was lost
-                passing = not isinstance(error, ApiError) or error.status in AMBIGUOUS_STATUSES | {
-                    UNAUTHORIZED
-                }
+                passing = not isinstance(error, ApiError) or error.status in PASSING
                 if there["status"] != "queued" or not passing or attempt == UPLOADS - 1:
                     raise
-                work.clock.back_off(attempt)
+                work.clock.back_off(attempt, error.retry_after if isinstance(error, ApiError) else None)
             else:
                 return
 
