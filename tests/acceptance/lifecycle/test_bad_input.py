@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +15,6 @@ from medicarche.testing.hoststate import remains
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from medicarche.testing.sandbox import Done, Sandbox
 
@@ -81,14 +82,28 @@ def test_no_such_environment_file(sandbox: Sandbox) -> None:
 # --- the machine -------------------------------------------------------------------------------------------
 
 
-def test_not_root(sandbox: Sandbox) -> None:
+@pytest.fixture
+def public_file(environment_file: Path) -> Iterator[Path]:
+    """The environment file where everybody may read it; pytest's own folders are private."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "environment.yaml"
+        copy.write_text(environment_file.read_text(encoding="utf-8"), encoding="utf-8")
+        Path(folder).chmod(0o755)
+        copy.chmod(0o644)
+        yield copy
+
+
+def test_not_root(sandbox: Sandbox, public_file: Path) -> None:
     # may read everything (the interpreter can be anywhere), and do nothing else
     nobody = (
         "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all,+dac_read_search",
         "--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search",
     )  # fmt: skip
     for command in (("cloud", "up"), ("provision",), ("cloud", "down"), ("cloud", "purge")):
-        done = sandbox.run(*command, prefix=nobody, timeout=120, MEDICARCHE_HOME="/nonexistent/medicarche")
+        done = sandbox.run(
+            *command, prefix=nobody, timeout=120,
+            MEDICARCHE_HOME="/nonexistent/medicarche", MEDICARCHE_ENVIRONMENT=str(public_file),
+        )  # fmt: skip
         assert_refused(done, 4, "root")
     assert not remains(sandbox.words)
 

@@ -48,43 +48,11 @@ show({
 Census = dict[str, dict[str, list[str]]]
 Moment = tuple[str, str, "Callable[[Sandbox, Running], Callable[[], bool]]", str]
 
-#: in the order of a run: how it is ended, when, how it is known to have begun, and what is said at its end
-MOMENTS: tuple[Moment, ...] = (
-    (
-        "SIGKILL",
-        "the cloud's start",
-        lambda sandbox, _: _services_start(sandbox),
-        r"^✓ Waiting for OpenStack",
-    ),
-    ("Ctrl-C", "the cloud's start", lambda sandbox, _: _services_start(sandbox), r"^✓ Waiting for OpenStack"),
-    ("SIGKILL", "the image's upload", lambda sandbox, _: _bytes_arrive(sandbox), r"^✓ create image/"),
-    ("Ctrl-C", "the image's upload", lambda sandbox, _: _bytes_arrive(sandbox), r"^✓ create server/"),
-    ("SIGKILL", "the server's creation", lambda _, run: run.says(r"^… create server/"), r"^✓ create server/"),
-    (
-        "SIGKILL",
-        "the instance's boot",
-        lambda _, run: run.says(r"^… Waiting for the inst"),
-        r"^✓ Waiting for the inst",
-    ),
-    (
-        "SIGKILL",
-        "the deployment",
-        lambda sandbox, _: _operations_begin(sandbox, "packages", 12),
-        r"^✓ Deploying",
-    ),
-    ("Ctrl-C", "the deployment", lambda sandbox, _: _operations_begin(sandbox, ""), r"^✓ Deploying"),
-)
 
-
-def _services_start(sandbox: Sandbox) -> Callable[[], bool]:
-    """The node's database is being filled with the cloud's users."""
-    folder = sandbox.cloud / "data/var/log/keystone"
-    known = folder.stat().st_ino if folder.exists() else None  # of a start that was ended before
-
-    def start() -> bool:
-        return folder.exists() and folder.stat().st_ino != known
-
-    return start
+def _services_start(sandbox: Sandbox, run: Running) -> Callable[[], bool]:
+    """The node runs, and Keystone has begun."""
+    waiting = run.says(r"^… Waiting for OpenStack")
+    return lambda: waiting() and (sandbox.cloud / "data/var/log/keystone").is_dir()
 
 
 def _bytes_arrive(sandbox: Sandbox) -> Callable[[], bool]:
@@ -110,6 +78,34 @@ def _operations_begin(sandbox: Sandbox, name: str, pause: float = 0) -> Callable
         return bool(begun) and time.monotonic() - begun[0] >= pause
 
     return begin
+
+
+#: in the order of a run: how it is ended, when, how it is known to have begun, and what is said at its end
+MOMENTS: tuple[Moment, ...] = (
+    (
+        "SIGKILL",
+        "the cloud's start",
+        _services_start,
+        r"^✓ Waiting for OpenStack",
+    ),
+    ("Ctrl-C", "the cloud's start", _services_start, r"^✓ Waiting for OpenStack"),
+    ("SIGKILL", "the image's upload", lambda sandbox, _: _bytes_arrive(sandbox), r"^✓ create image/"),
+    ("Ctrl-C", "the image's upload", lambda sandbox, _: _bytes_arrive(sandbox), r"^✓ create server/"),
+    ("SIGKILL", "the server's creation", lambda _, run: run.says(r"^… create server/"), r"^✓ create server/"),
+    (
+        "SIGKILL",
+        "the instance's boot",
+        lambda _, run: run.says(r"^… Waiting for the inst"),
+        r"^✓ Waiting for the inst",
+    ),
+    (
+        "SIGKILL",
+        "the deployment",
+        lambda sandbox, _: _operations_begin(sandbox, "packages", 12),
+        r"^✓ Deploying",
+    ),
+    ("Ctrl-C", "the deployment", lambda sandbox, _: _operations_begin(sandbox, ""), r"^✓ Deploying"),
+)
 
 
 def test_ended_at_each_moment_it_goes_on_with_nothing_twice(nothing: Sandbox) -> None:
