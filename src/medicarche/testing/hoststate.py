@@ -9,12 +9,12 @@ import shutil
 import socket
 import struct
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 __all__ = [
     "BROUGHT_BY_MODULES",
@@ -152,40 +152,53 @@ def _brought(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """What there is of a cloud on this machine; all of it empty where there is none."""
+    """What there is of a cloud on this machine; all of it empty where there is none.
 
-    processes: tuple[str, ...]
+    Attributes:
+        processes: number → command line.
+        mounts: in our own mount name space.
+        loop_devices: that a file of its folders is behind.
+        name_spaces: the files of network name spaces.
+        control_groups: their folders.
+        pins: processes of others whose mounts keep its network name space alive; only where it isn't mounted
+            in our own mount name space, which all others are copies of.
+    """
+
+    processes: Mapping[int, str]
     mounts: tuple[str, ...]
     loop_devices: tuple[str, ...]
     name_spaces: tuple[str, ...]
     control_groups: tuple[str, ...]
+    pins: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        return any((self.processes, self.mounts, self.loop_devices, self.name_spaces, self.control_groups))
+        return any(getattr(self, field.name) for field in fields(self))
 
 
 def remains(words: tuple[str, ...], network: int | None = None) -> Remains:
     """Look for what belongs to a cloud.
 
     Args:
-        words: what its folders and names have in common, and nothing else on this machine has.
-        network: the inode of its network name space: whatever process is in there belongs to it, and
-            whatever keeps it alive without being in there is told, too.
+        words: what its folders and names have in common, and nothing else on this machine has. Those that
+            begin with a slash are its folders: a process that has mounted something of them is its own.
+        network: the inode of its network name space: whatever process is in there belongs to it.
     """
 
     def ours(text: str) -> bool:
         return any(word in text for word in words)
 
-    mounts = [m for m in _read(Path("/proc/self/mountinfo")).splitlines() if ours(m)]
+    mounted = _read(Path("/proc/self/mountinfo"))
+    mounts = [m for m in mounted.splitlines() if ours(m)]
     loops = [p for p in Path("/sys/block").glob("loop*/loop/backing_file") if ours(_read(p))]
     groups = [p for p in Path("/sys/fs/cgroup").rglob("*") if ours(p.name) and p.is_dir()]
     names = [p for p in Path("/run/netns").glob("*") if ours(p.name)]
     return Remains(
-        processes=tuple(_processes(ours, network)),
+        processes=dict(_processes(words, network)),
         mounts=tuple(mounts),
         loop_devices=tuple(f"{p.parts[3]}: {_read(p)}" for p in loops),
         name_spaces=tuple(map(str, names)),
         control_groups=tuple(map(str, groups)),
+        pins=() if network is None or _pin(network) in mounted else tuple(_pins(network)),
     )
 
 
@@ -197,22 +210,36 @@ def loop_devices() -> dict[str, str]:
     return {p.parts[3]: _read(p).strip() for p in Path("/sys/block").glob("loop*/loop/backing_file")}
 
 
-def _processes(ours: Callable[[str], bool], network: int | None) -> Iterator[str]:
+def _processes(words: tuple[str, ...], network: int | None) -> Iterator[tuple[int, str]]:
     own = _ancestors()
-    for folder in Path("/proc").glob("[0-9]*"):
-        number = int(folder.name)
+    host = Path("/proc/self/ns/mnt").stat().st_ino
+    folders = tuple(word for word in words if word.startswith("/"))
+    for process in Path("/proc").glob("[0-9]*"):
+        number = int(process.name)
         if number in own:
             continue  # the tests themselves name the cloud on their command lines
-        command = _read(folder / "cmdline").replace("\0", " ").strip()
-        seen = _read(folder / "mountinfo")
+        command = _read(process / "cmdline").replace("\0", " ").strip()
+        named = command + _read(process / "cgroup")
+        mounts = _read(process / "mountinfo")
         try:
-            inside = network is not None and (folder / "ns/net").stat().st_ino == network
+            inside = network is not None and (process / "ns/net").stat().st_ino == network
+            if (process / "ns/mnt").stat().st_ino == host:
+                mounts = ""  # it sees the machine's mounts, as everybody does
         except OSError:
             continue  # ended while we looked
-        if inside or ours(command) or ours(_read(folder / "cgroup")) or ours(seen):
-            yield f"{number}: {command or _read(folder / 'comm').strip()}"
-        elif network is not None and f" net:[{network}] " in seen:
-            yield f"{number}: {command} (keeps the network name space mounted)"
+        if inside or any(word in named for word in words) or any(folder in mounts for folder in folders):
+            yield number, command or _read(process / "comm").strip()
+
+
+def _pin(network: int) -> str:
+    """Return what mountinfo says of a mounted network name space: proc(5), the mount's root."""
+    return f" net:[{network}] "
+
+
+def _pins(network: int) -> Iterator[str]:
+    for process in Path("/proc").glob("[0-9]*"):
+        if _pin(network) in _read(process / "mountinfo"):
+            yield f"{process.name}: {_read(process / 'cmdline')}".replace("\0", " ").strip()
 
 
 def _ancestors() -> set[int]:

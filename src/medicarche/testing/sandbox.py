@@ -190,7 +190,7 @@ class Sandbox:
     def processes(self) -> tuple[int, ...]:
         """Return the numbers of all processes of this cloud, instances and helpers included."""
         network = self.network.stat().st_ino if self.network.exists() else None
-        return tuple(int(line.partition(":")[0]) for line in remains(self.words, network).processes)
+        return tuple(remains(self.words, network).processes)
 
     def purge(self) -> None:
         """Remove the cloud and its home folder, whatever state it is in."""

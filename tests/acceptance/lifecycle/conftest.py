@@ -31,10 +31,10 @@ ORDER = (
     "test_kills",
     "test_commands",
     "test_outside",
-    "test_half_written_cache",
     "test_untouched_host",
     "test_recovery",
     "test_purge",
+    "test_half_written_cache",
 )
 
 

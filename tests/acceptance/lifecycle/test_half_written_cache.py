@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from medicarche.embedded import build
+from medicarche.embedded import build, kvm
 from medicarche.paths import Paths
 from medicarche.testing.hoststate import remains
 from medicarche.testing.sandbox import Sandbox
@@ -28,16 +28,25 @@ def cache(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def other(built: Sandbox, tmp_path: Path, cache: Path, environment_file: Path) -> Iterator[Sandbox]:
-    """Another cloud beside that of this run, with that cache."""
-    made = Sandbox(f"{built.name}x", tmp_path, built.project, file=environment_file, cache=cache)
+def other(nothing: Sandbox, tmp_path: Path, cache: Path, environment_file: Path) -> Iterator[Sandbox]:
+    """A cloud with that cache; that of this run isn't there: two would need their memory twice."""
+    made = Sandbox(f"{nothing.name}x", tmp_path, nothing.project, file=environment_file, cache=cache)
     yield made
     made.purge()
 
 
-def _layers(built: Sandbox, cache: Path) -> tuple[Layer, Layer]:
-    hypervisor = (built.cloud / "hypervisor").read_text(encoding="utf-8")
-    return build.layers(cache, "kvm" if hypervisor == "kvm" else "lxc")
+def _layers(cache: Path) -> tuple[Layer, Layer]:
+    return build.layers(cache, "kvm" if kvm.kvm_works() else "lxc")
+
+
+@pytest.fixture
+def whole(nothing: Sandbox) -> Layer:
+    """The layer of packages, in this machine's cache."""
+    packages, _ = _layers(Paths.from_environment().cache)
+    if not packages.is_complete():
+        nothing.expect("cloud", "up")
+        nothing.purge()
+    return packages
 
 
 def _nothing_left(sandbox: Sandbox, cache: Path) -> None:
@@ -48,8 +57,8 @@ def _nothing_left(sandbox: Sandbox, cache: Path) -> None:
         time.sleep(0.2)
 
 
-def test_a_build_of_the_packages_is_killed(built: Sandbox, other: Sandbox, cache: Path) -> None:
-    layer, _ = _layers(built, cache)
+def test_a_build_of_the_packages_is_killed(other: Sandbox, cache: Path) -> None:
+    layer, _ = _layers(cache)
     unfinished = layer.folder / f"{layer.name}.building"
     running = other.start("cloud", "up")
     running.wait_until((unfinished / "tree/var").is_dir, timeout=300)
@@ -69,9 +78,8 @@ def test_a_build_of_the_packages_is_killed(built: Sandbox, other: Sandbox, cache
     assert not layer.is_complete()
 
 
-def test_a_build_of_the_databases_is_killed(built: Sandbox, other: Sandbox, cache: Path) -> None:
-    packages, schema = _layers(built, cache)
-    whole, _ = _layers(built, Paths.from_environment().cache)
+def test_a_build_of_the_databases_is_killed(other: Sandbox, cache: Path, whole: Layer) -> None:
+    packages, schema = _layers(cache)
     packages.folder.mkdir(parents=True)
     (packages.folder / packages.name).symlink_to(whole.folder / whole.name)
     # as a machine without power leaves it: the folder is there, its marker isn't

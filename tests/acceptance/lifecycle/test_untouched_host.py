@@ -32,8 +32,8 @@ def test_down_leaves_the_data_only_and_up_brings_all_back(
     during = remains(sandbox.words, network)
     # the search does find what is there: otherwise finding nothing later would prove nothing
     assert during.processes
-    assert any("apt-cacher-ng" in process for process in during.processes)
-    assert any("medicarche.embedded.bridge" in process for process in during.processes)
+    assert any("apt-cacher-ng" in process for process in during.processes.values())
+    assert any("medicarche.embedded.bridge" in process for process in during.processes.values())
     assert during.name_spaces
     assert during.mounts
     assert during.control_groups
