@@ -27,6 +27,16 @@ __all__ = ["destroy", "plan", "provision", "schema", "status"]
 CHANGES = 2
 
 
+_WITHOUT = click.option(
+    "--without",
+    metavar="NAME",
+    multiple=True,
+    envvar="MEDICARCHE_WITHOUT",
+    show_envvar=True,
+    help="Don't deploy the application NAME; may be given several times.",
+)
+
+
 @click.command()
 @click.option("--json", "json_output", is_flag=True, help="For other programs.")
 @click.option(
@@ -37,12 +47,15 @@ CHANGES = 2
     type=click.Choice(["mermaid", "dot"]),
     help="Print what waits for what instead, as text for Mermaid or Graphviz.",
 )
+@_WITHOUT
 @click.pass_context
-def plan(context: click.Context, *, json_output: bool, deploy: bool, graph: str | None) -> None:
+def plan(
+    context: click.Context, *, json_output: bool, deploy: bool, graph: str | None, without: tuple[str, ...]
+) -> None:
     """Show what `provision` would change; changes nothing. Exit code 0: nothing, 2: changes."""
     if graph and (json_output or deploy):
         raise click.UsageError("--graph shows the cloud's part, as text: leave out --json and --deploy")
-    selection = select(context.obj)
+    selection = select(replace(context.obj, without=without))
     selection.enter()
     planned = provisioning.plan(selection, SilentReporter() if json_output else progress())
     context.with_resource(planned.connections)
@@ -65,14 +78,7 @@ def plan(context: click.Context, *, json_output: bool, deploy: bool, graph: str 
 @click.command()
 @click.option("--yes", "-y", is_flag=True, help="Replace and remove servers without asking.")
 @click.option("--no-deploy", is_flag=True, help="The cloud only; nothing in the instances.")
-@click.option(
-    "--without",
-    metavar="NAME",
-    multiple=True,
-    envvar="MEDICARCHE_WITHOUT",
-    show_envvar=True,
-    help="Don't deploy the application NAME; may be given several times.",
-)
+@_WITHOUT
 @click.pass_context
 def provision(context: click.Context, *, yes: bool, no_deploy: bool, without: tuple[str, ...]) -> None:
     """Build the environment, or bring it back to what its file says. Asks nothing unless servers would go."""

@@ -27,7 +27,7 @@ DECLARATION = Declaration(
         ram_mib=256,
         disk_gib=2,
         source="Syncthing's documentation names no number (FAQ: memory grows with the number of files);"
-        " measured: 60 MiB with an empty index, and Debian takes 1 GB of disk",
+        " 256 MiB and 2 GiB are our estimate for a few thousand files",
     ),
     listeners=(
         Listener("127.0.0.1", 8384, "tcp", "syncthing", public=False, why="pages and REST, behind nginx"),
