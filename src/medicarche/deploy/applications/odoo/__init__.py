@@ -39,7 +39,8 @@ DECLARATION = Declaration(
         ram_mib=768,
         disk_gib=4,
         source="Odoo's documentation, 'Deploying Odoo', 'Memory size calculation': 0.8 * 150 MB + 0.2 * 1024"
-        " MB for each of 2 workers; PostgreSQL's shared_buffers of 128 MB. It names no disk: 4 GiB is our estimate",
+        " MB for each of 2 workers; PostgreSQL's shared_buffers of 128 MB. It names no disk: that is our"
+        " estimate",
     ),
     listeners=(
         Listener("127.0.0.1", 8069, "tcp", "odoo", public=False, why="Odoo, behind nginx"),
