@@ -83,6 +83,9 @@ def run_logged(
                 on_line(line.strip())
         except BaseException:
             process.kill()
+            # ends when the last of those that it had started is gone, and nobody writes any more where the
+            # caller now cleans up
+            process.stdout.read()
             raise
     if process.returncode != 0:
         raise CommandError(
