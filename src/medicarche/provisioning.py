@@ -188,7 +188,7 @@ def provision(
                 summary = _apply(
                     selection, planned.connections, planned.plan, reporter, files=files, cancel=cancel
                 )
-            instances = converge.instances(planned.connections, selection.environment.name)
+            instances = converge.connected_instances(planned.connections, selection.environment.name)
         people.forget_others(
             selection.folder, [p.login for p in selection.environment.people if p.cloud_role is not None]
         )

@@ -77,6 +77,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Refuse acceptance tests that name no requirement, or one that isn't known.
 
     Tests of a kind of application of which none is deployed are taken out: they have nothing to be about.
+    Tests that change the environment come last: the others look at it as it was built.
 
     Raises:
         pytest.UsageError: naming all such tests at once.
@@ -85,6 +86,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if about_nothing:
         config.hook.pytest_deselected(items=about_nothing)
         items[:] = [item for item in items if item not in about_nothing]
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
     wrong = []
     for item in items:
         ids = tuple(cast("str", i) for marker in item.iter_markers(_MARKER) for i in marker.args)
@@ -220,10 +222,13 @@ def _turn(request: pytest.FixtureRequest) -> Iterator[None]:
     import fcntl  # noqa: PLC0415 - not everywhere, and unit tests run everywhere
 
     alone = request.node.get_closest_marker("alone") is not None
-    with (_shared_folder(request.getfixturevalue("tmp_path_factory"), request.config) / "turn").open(
-        "w"
-    ) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)  # given back by closing, or by dying
+    folder = _shared_folder(request.getfixturevalue("tmp_path_factory"), request.config)
+    # closing a file gives its lock back, and so does dying
+    with (folder / "turn").open("w") as turn:
+        # who waits for all the others holds the queue's head meanwhile, so that they can't go on before him
+        with (folder / "queue").open("w") as queue:
+            fcntl.flock(queue, fcntl.LOCK_EX)
+            fcntl.flock(turn, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield
 
 
@@ -277,12 +282,14 @@ def machines(provisioned: Built) -> Iterator[Callable[[InstanceState], Host]]:
     """Give testinfra's host of an instance, commands as root; one connection each for the whole run."""
     from medicarche.testing.machines import machine as connect  # noqa: PLC0415 - brings testinfra along
 
-    known: dict[str, Host] = {}
+    known: dict[tuple[str, str | None], Host] = {}
 
     def get(instance: InstanceState) -> Host:
-        if instance.id not in known:
-            known[instance.id] = connect(provisioned.selection, instance)
-        return known[instance.id]
+        # a connection is lost where the address is another one meanwhile
+        key = (instance.id, instance.floating_address)
+        if key not in known:
+            known[key] = connect(provisioned.selection, instance)
+        return known[key]
 
     yield get
     for host in known.values():

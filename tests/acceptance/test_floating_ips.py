@@ -10,6 +10,7 @@ import pytest
 
 from medicarche import converge
 from medicarche.probe import Capture, Endpoint, PortState, answers, inspect, scan
+from medicarche.testing.machines import machine as connect
 
 if TYPE_CHECKING:
     import subprocess
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from openstack.connection import Connection
     from openstack.network.v2.floating_ip import FloatingIP
-    from testinfra.host import Host
 
     from medicarche.converge import InstanceState
     from medicarche.spec.environment import Application, Environment
@@ -170,13 +170,13 @@ def test_without_one_an_instance_leaves_under_the_routers_address(
     router_and_proxy: tuple[str, tuple[str, int]],
     run_medicarche: Run,
     application: Application,
-    machines: Callable[[InstanceState], Host],
 ) -> None:
     router, (address, port) = router_and_proxy
     member = provisioned.connections.member.sdk
     instance = _instance(provisioned, application)
     # SSH needs the address that is taken away: the instance goes on trying by itself meanwhile
-    machines(instance).check_output(
+    # (by a connection of its own: those of other tests may have lost their address since)
+    connect(provisioned.selection, instance).check_output(
         "systemd-run --quiet --collect bash -c"
         " 'for n in $(seq 25); do timeout 1 bash -c \": < /dev/tcp/%s/%s\"; sleep 1; done'",
         address,

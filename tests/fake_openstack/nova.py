@@ -187,13 +187,16 @@ class Nova:
             del self.servers[server["id"]]
             for port in self._neutron.ports.values():
                 if port["device_id"] == server["id"]:
-                    port |= {"device_id": "", "device_owner": ""}
+                    port |= {"device_id": "", "device_owner": "", "status": "DOWN"}
             return
         server["OS-EXT-STS:task_state"] = None
         if fault := server["_fault"]:
             server |= {"status": "ERROR", "fault": {"code": 500, "message": fault, "created": ""}}
         else:
             server["status"] = "ACTIVE"
+            for port in self._neutron.ports.values():
+                if port["device_id"] == server["id"]:
+                    port["status"] = "ACTIVE"
             self.heal()
 
     def heal(self) -> None:

@@ -1,28 +1,66 @@
 """Load on the company's web site, as its visitors make it: ``locust -f tests/load --headless``.
 
-The address comes from ``medicarche status --json``. The process enters the cloud's network name space before
-it makes a socket. A page that says that something went wrong counts as a failure, whatever its status.
+The address comes from ``medicarche status --json``. The process enters the cloud's network name space when
+the test begins: by then Locust's web interface listens where a person's browser is, outside. A page that says
+that something went wrong counts as a failure, whatever its status. A run that failed, or that measured
+nothing, ends with an exit code other than 0.
 """
 
 from __future__ import annotations
 
 import html
+import logging
 import re
+import sys
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from locust import HttpUser, between, task
+from locust import HttpUser, between, events, task
 
-from medicarche.load import read_status, targets
+from medicarche.errors import MedicarcheError
+from medicarche.load import LoadTarget, read_status, targets
 
 if TYPE_CHECKING:
     from locust.clients import ResponseContextManager
+    from locust.env import Environment
 
-_SITES = [target for target in targets(read_status()) if target.kind == "wordpress"]
-if not _SITES:
-    raise SystemExit("no web site is deployed: medicarche provision")
-SITE = _SITES[0]
-SITE.enter()
+#: kinds of applications that there is a scenario for
+SCENARIOS = ("wordpress",)
+
+
+def _site() -> LoadTarget:
+    """Find the web site, or end with one message."""
+    try:
+        found = targets(read_status())
+    except MedicarcheError as error:
+        sys.stderr.write(f"Error: {error}\n" + (f"→ {error.hint}\n" if error.hint else ""))
+        sys.exit(error.exit_code)
+    for target in found:
+        if target.kind not in SCENARIOS:
+            _log.warning("%s: not loaded, there is no scenario for %s", target.name, target.kind)
+    sites = [target for target in found if target.kind == "wordpress"]
+    if not sites:
+        sys.exit("Error: no web site is deployed\n→ medicarche provision")
+    return sites[0]
+
+
+_log = logging.getLogger(__name__)
+SITE = _site()
+SITE.guard()
+
+
+@events.test_start.add_listener  # type: ignore[untyped-decorator] # Locust ships no types for its hooks
+def _enter(**_details: object) -> None:
+    SITE.enter()
+
+
+@events.quitting.add_listener  # type: ignore[untyped-decorator] # as above
+def _fail_where_nothing_was_measured(environment: Environment, **_details: object) -> None:
+    asked = environment.parsed_options is not None and environment.parsed_options.headless
+    if asked and environment.stats.total.num_requests == 0:
+        _log.error("no request was made: nothing was measured")
+        environment.process_exit_code = 1
+
 
 #: what WordPress, PHP, Apache and nginx write on a page when they fail
 _ERRORS = re.compile(

@@ -1,7 +1,14 @@
 """Running a plan, and looking at what came of it."""
 
 from medicarche.converge.apply import apply
-from medicarche.converge.inspect import AuditEntry, InstanceState, audit_trail, console_log, instances
+from medicarche.converge.inspect import (
+    AuditEntry,
+    InstanceState,
+    audit_trail,
+    connected_instances,
+    console_log,
+    instances,
+)
 from medicarche.converge.result import Failure, Result
 from medicarche.converge.trace import Summary
 
@@ -13,6 +20,7 @@ __all__ = [
     "Summary",
     "apply",
     "audit_trail",
+    "connected_instances",
     "console_log",
     "instances",
 ]

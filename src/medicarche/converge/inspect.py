@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medicarche.cloud.marks import METADATA_KEY, address_of, logical_name
+from medicarche.errors import ConvergenceError
 from medicarche.plan.resources import Kind
 
 if TYPE_CHECKING:
     from medicarche.cloud import Connections
     from medicarche.cloud.listing import Raw
 
-__all__ = ["AuditEntry", "InstanceState", "audit_trail", "console_log", "instances"]
+__all__ = ["AuditEntry", "InstanceState", "audit_trail", "connected_instances", "console_log", "instances"]
+
+#: seconds for Neutron's agents to connect a running server's port, and between two looks
+CONNECTED_TIMEOUT, CONNECTED_INTERVAL = 120.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class InstanceState:
         private_address: on its own network, as Neutron has it; empty while it has none.
         floating_address: from the external network, as Neutron has it, or None.
         fault: what Nova says of an error, or an empty string.
+        port_status: Neutron's word for its port: ``ACTIVE`` once the agent has connected and filtered it.
     """
 
     name: str
@@ -35,6 +40,7 @@ class InstanceState:
     private_address: str
     floating_address: str | None
     fault: str = ""
+    port_status: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +99,41 @@ def instances(connections: Connections, environment_name: str) -> tuple[Instance
                 private_address=next((ip["ip_address"] for port in own for ip in port["fixed_ips"]), ""),
                 floating_address=next((by_port[port["id"]] for port in own if port["id"] in by_port), None),
                 fault=(raw.get("fault") or {}).get("message", ""),
+                port_status=next((port["status"] for port in own if port["status"] != "ACTIVE"), "ACTIVE"),
             )
         )
     return tuple(sorted(found, key=lambda instance: instance.name))
+
+
+def connected_instances(
+    connections: Connections, environment_name: str, timeout: float = CONNECTED_TIMEOUT
+) -> tuple[InstanceState, ...]:
+    """Return an environment's instances once the ports of those that run are connected.
+
+    Nova may call a server ACTIVE before Neutron's agent has done its work; until then its port is DOWN, and
+    with some agents (linuxbridge) it is connected already without its packet filters.
+
+    Args:
+        connections: the cloud.
+        environment_name: whose mark counts as ours.
+        timeout: seconds.
+
+    Raises:
+        CloudError: Nova or Neutron refuses or doesn't answer.
+        ConvergenceError: a port isn't ACTIVE in its time.
+    """
+    deadline = connections.clock.monotonic() + timeout
+    while True:
+        found = instances(connections, environment_name)
+        late = [f"{i.name} ({i.port_status})" for i in found if i.status == "ACTIVE" != i.port_status]
+        if not late:
+            return found
+        if connections.clock.monotonic() >= deadline:
+            raise ConvergenceError(
+                f"Neutron hasn't connected the ports of: {', '.join(late)}",
+                hint="are Neutron's agents alive? Their logs say why (embedded: medicarche cloud logs)",
+            )
+        connections.clock.sleep(CONNECTED_INTERVAL)
 
 
 def console_log(connections: Connections, server_id: str, lines: int | None = None) -> str:

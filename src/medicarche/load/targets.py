@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from medicarche import process
 from medicarche.embedded import namespace
@@ -43,9 +45,23 @@ class LoadTarget:
     network: Path | None
 
     def enter(self) -> None:
-        """Enter the network name space of the target. Call it before the first socket is made."""
+        """Enter the network name space of the target. Call it before the first socket to it is made."""
         if self.network is not None:
             namespace.enter(self.network)
+
+    def guard(self) -> None:
+        """Refuse to send to the target from outside of its network name space.
+
+        Raises:
+            MedicarcheError: the URL has no IPv4 address, though the target is in a network name space.
+        """
+        if self.network is None:
+            return
+        host = urlsplit(self.url).hostname
+        try:
+            namespace.guard([f"{ipaddress.IPv4Address(host or '')}/32"], self.network)
+        except ValueError as error:
+            raise MedicarcheError(f"{self.url}: not an address in {self.network}") from error
 
 
 def targets(status: Mapping[str, Any]) -> tuple[LoadTarget, ...]:

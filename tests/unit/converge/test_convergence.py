@@ -6,7 +6,7 @@ import base64
 import signal
 import sys
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings, strategies
 
 from fake_openstack import FakeOpenStack, Fault, Kind
 from fake_openstack.company import NAME, company, destroy, plan, provision
+from fake_openstack.fixtures import StillClock, still_clock
 from medicarche import converge
 from medicarche.cloud import ApiError, Connections, Target, connect, observe
 from medicarche.cloud.marks import key_pair_name
@@ -556,6 +557,30 @@ def test_the_number_of_calls_for_the_instances_does_not_grow(connections: Connec
         return connections.traffic.requests - before
 
     assert calls(("a",)) == calls(tuple("abcdefgh")) == 3
+
+
+def test_a_running_servers_port_is_waited_for(
+    cloud: FakeOpenStack, connections: Connections, target: Target, image: Path
+) -> None:
+    provision(connections, image, company(("a", "b")))
+    ports = [p for p in cloud.neutron.ports.values() if p["device_owner"] == "compute:nova"]
+    ports[0]["status"] = "DOWN"
+    with pytest.raises(ConvergenceError, match=r"ports of: \w \(DOWN\)$"):
+        converge.connected_instances(connections, NAME)
+    still = StillClock()
+
+    def connect_after_three(seconds: float) -> None:
+        still.sleep(seconds)
+        ports[0]["status"] = "ACTIVE" if len(still.sleeps) == 3 else "DOWN"
+
+    with closing(connect(target, clock=replace(still_clock(still), sleep=connect_after_three))) as waiting:
+        found = converge.connected_instances(waiting, NAME)
+    assert [i.port_status for i in found] == ["ACTIVE", "ACTIVE"]
+    assert len(still.sleeps) == 3
+    # the port of a server that is stopped is DOWN, and nothing is wrong with that
+    ports[0]["status"] = "DOWN"
+    cloud.nova.servers[ports[0]["device_id"]]["status"] = "SHUTOFF"
+    assert len(converge.connected_instances(connections, NAME)) == 2
 
 
 def test_a_server_under_way_is_waited_for_before_planning(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +66,16 @@ def test_the_status_can_come_from_a_file(tmp_path: Path, monkeypatch: pytest.Mon
         file.write_text(wrong, encoding="utf-8")
         with pytest.raises(MedicarcheError, match="the status isn't"):
             read_status()
+
+
+def test_a_target_in_a_name_space_is_guarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    guarded: list[tuple[list[str], Path]] = []
+    monkeypatch.setattr("medicarche.embedded.namespace.guard", lambda *arguments: guarded.append(arguments))
+    (inside,) = targets(status("answering"))
+    inside.guard()
+    assert guarded == [(["192.0.2.0/32"], Path("/run/netns/x"))]
+    (anywhere,) = targets(status("answering", namespace=None))
+    anywhere.guard()
+    assert len(guarded) == 1
+    with pytest.raises(MedicarcheError, match="not an address"):
+        replace(inside, url="https://www.example.org:8088").guard()

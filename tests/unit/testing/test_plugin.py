@@ -117,3 +117,50 @@ def test_a_wrong_environment_file_is_one_message(run: Callable[..., pytest.RunRe
     output = result.stdout.str() + result.stderr.str()
     assert "missing.yaml" in output
     assert "Traceback" not in output
+
+
+TURNS = """
+    import os, time
+    import pytest
+    pytestmark = pytest.mark.requirement("CLOUD-1")
+    @pytest.fixture(scope="session")
+    def provisioned(): return None
+    @pytest.fixture
+    def noted(request):
+        began = time.monotonic()
+        time.sleep(0.1)
+        yield
+        kind = "alone" if request.node.get_closest_marker("alone") else "beside"
+        with open("turns", "a") as stream:
+            stream.write(f"{kind} {began} {time.monotonic()} {os.getpid()}\\n")
+    @pytest.mark.alone
+    @pytest.mark.parametrize("n", range(3))
+    def test_alone(provisioned, noted, n): pass
+    @pytest.mark.parametrize("n", range(9))
+    def test_beside(provisioned, noted, n): pass
+"""
+
+
+def test_who_changes_the_environment_is_alone_and_last(
+    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+) -> None:
+    run("-n", "3", test_x=TURNS).assert_outcomes(passed=12)
+    lines = [line.split() for line in (pytester.path / "turns").read_text(encoding="utf-8").splitlines()]
+    turns = [(kind, float(began), float(ended)) for kind, began, ended, _ in lines]
+    assert len({worker for *_, worker in lines}) > 1, "one worker did it all: this proves nothing"
+
+    def overlaps(kind: str) -> bool:
+        return any(
+            one is not other and one[1] < other[2] and other[1] < one[2]
+            for one in turns
+            for other in turns
+            if one[0] == kind
+        )
+
+    assert overlaps("beside")
+    assert not overlaps("alone")
+    # in one process, where the order is the order of the collection
+    (pytester.path / "turns").unlink()
+    run("-p", "no:xdist", test_x=TURNS).assert_outcomes(passed=12)
+    kinds = [line.split()[0] for line in (pytester.path / "turns").read_text(encoding="utf-8").splitlines()]
+    assert kinds == ["beside"] * 9 + ["alone"] * 3
