@@ -291,6 +291,12 @@ class Nova:
             lines = [f"{server['name']} line {number}" for number in range(5)]
             length = request.json["os-getConsoleOutput"].get("length", len(lines))
             return Answer(200, {"output": "\n".join(lines[-length:])})
+        if "os-start" in request.json:
+            if server["status"] != "SHUTOFF":
+                raise _refuse(409, "Cannot 'start' instance while it is in vm_state active")
+            server["status"] = "ACTIVE"
+            self._record(request, server["id"], "start")
+            return Answer(202)
         raise _refuse(400, "There is no such action")
 
     def _instance_actions(self, request: Request) -> Answer:

@@ -1,4 +1,4 @@
-"""Keystone's users and roles, and the quotas and metadata that can be set: what an admin does for people."""
+"""Keystone's users and roles; and quotas, servers' metadata and names, which can be set."""
 
 from __future__ import annotations
 
@@ -44,6 +44,8 @@ class People:
             ("GET", "/compute/v2.1/os-quota-sets/([^/]+)", self._compute_quota),
             ("PUT", "/compute/v2.1/os-quota-sets/([^/]+)", self._set_compute_quota),
             ("PUT", "/network/v2.0/quotas/([^/]+)", self._set_network_quota),
+            ("GET", "/compute/v2.1/servers/(?!detail$)([^/]+)", self._show),
+            ("PUT", "/compute/v2.1/servers/([^/]+)", self._rename),
             ("POST", "/compute/v2.1/servers/([^/]+)/metadata", self._set_metadata),
             ("DELETE", "/compute/v2.1/servers/([^/]+)/metadata/([^/]+)", self._delete_metadata),
         ):
@@ -160,6 +162,14 @@ class People:
         _need_admin(request)
         self._neutron.quota |= request.json["quota"]
         return Answer(200, {"quota": self._neutron.quota})
+
+    def _show(self, request: Request) -> Answer:
+        return Answer(200, {"server": self._server(request)})
+
+    def _rename(self, request: Request) -> Answer:
+        server = self._server(request)
+        server["name"] = request.json["server"]["name"]
+        return Answer(200, {"server": server})
 
     def _set_metadata(self, request: Request) -> Answer:
         server = self._server(request)

@@ -312,6 +312,7 @@ def _instance(environment: Environment, instance: Instance, site: Site) -> Itera
         image=f"{Kind.IMAGE}/{instance.image}",
         key_pair=f"{Kind.KEY_PAIR}/{environment.key_pair}",
         port=port.address,
+        title=instance.name,
         metadata=instance.metadata,
         user_data=user_data(environment, instance.name, site),
     )

@@ -17,7 +17,7 @@ __all__ = ["compared_fields", "described", "differences", "on_change", "shown"]
 
 _LONGEST = 60
 #: fields whose None, when wanted, leaves the choice to the cloud
-_CLOUDS_CHOICE = {("router", "external_address")}
+_CLOUDS_CHOICE = {("router", "external_address"), ("server", "title")}
 #: fields whose order says nothing
 _SETS = {("port", "security_groups"), ("subnet", "pools")}
 #: mappings of which only the wanted keys are compared: the cloud adds others

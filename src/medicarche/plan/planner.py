@@ -186,7 +186,8 @@ class _Planner:
             self._replace(wanted, kept, changes, reason)
             return
         self._kept[address] = kept.id
-        if kept.resource.kind is Kind.SERVER and kept.status.upper() not in _RUNNING:
+        started = any(change.field == "running" for change in changes)
+        if kept.resource.kind is Kind.SERVER and kept.status.upper() not in _RUNNING and not started:
             self._notes.append(
                 f"{address} is {kept.status.upper()}: start it, or delete it and provision again"
             )

@@ -273,6 +273,9 @@ class Server(Resource):
     image: str = field(metadata=REPLACE)
     key_pair: str = field(metadata=REPLACE)
     port: str = field(metadata=REPLACE)
+    #: what the cloud shows; None: the logical name, and no matter what it becomes
+    title: str | None = None
+    running: bool = True
     #: sorted by key; the ownership mark isn't among them
     metadata: tuple[tuple[str, str], ...] = ()
     #: cloud-init user data in clear (never a secret)

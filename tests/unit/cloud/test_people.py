@@ -18,7 +18,7 @@ from medicarche.cloud import Connections, check, connect, observe
 from medicarche.cloud.calls import Api
 from medicarche.credentials import Credentials
 from medicarche.errors import CloudRefused, ConvergenceError, MedicarcheError, QuotaTooSmall
-from medicarche.plan.resources import Project, Quota, Resource, RoleAssignment, Server, User
+from medicarche.plan.resources import Project, Quota, Resource, RoleAssignment, User
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -255,23 +255,6 @@ def test_limits_are_set_before_they_are_needed_and_kept_at_the_end(
     destroy(connections)
     assert cloud.census() == {}
     assert cloud.nova.quota["instances"] == 4
-
-
-def test_a_servers_metadata_follows_the_file(
-    cloud: FakeOpenStack, connections: Connections, image: Path
-) -> None:
-    def with_metadata(*metadata: tuple[str, str]) -> tuple[Resource, ...]:
-        return tuple(replace(r, metadata=metadata) if isinstance(r, Server) else r for r in company())
-
-    provision(connections, image, with_metadata(("owner", "dsi"), ("site", "arche")))
-    (server,) = cloud.nova.servers.values()
-    mark = {"medicarche": f"medicarche:{NAME}:server/website"}
-    assert server["metadata"] == {"owner": "dsi", "site": "arche", **mark}
-    server["metadata"]["added by hand"] = "x"
-    server["metadata"]["owner"] = "somebody"
-    provision(connections, image, with_metadata(("owner", "dsi")))
-    assert server["metadata"] == {"owner": "dsi", **mark}
-    assert [s["id"] for s in cloud.nova.servers.values()] == [server["id"]]
 
 
 def test_a_new_password(cloud: FakeOpenStack, able: Connections, image: Path, folder: Path) -> None:

@@ -6,6 +6,7 @@ import base64
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from medicarche.cloud.calls import ApiError
 from medicarche.cloud.marks import METADATA_KEY, key_pair_name
 from medicarche.cloud.work import Work, create_once, while_in_use
 from medicarche.plan.resources import Kind, Resource, Server
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from medicarche.plan.model import Observed
 
 __all__ = ["ServerHandler"]
+
+#: Nova's word for a server that was stopped
+STOPPED = "SHUTOFF"
+CONFLICT = 409
 
 
 class ServerHandler:
@@ -36,6 +41,8 @@ class ServerHandler:
                 image=listing.reference(image.get("id") if isinstance(image, dict) else None),
                 key_pair=listing.reference(raw.get("key_name")),
                 port=listing.reference(ports[0]["id"] if ports else None),
+                title=raw["name"],
+                running=raw["status"] != STOPPED,
                 metadata=tuple(sorted((k, v) for k, v in raw["metadata"].items() if k != METADATA_KEY)),
             )
             detail = {
@@ -58,7 +65,7 @@ class ServerHandler:
         """Order a server; it is being built when this returns."""
         api = work.member.compute
         body: dict[str, object] = {
-            "name": wanted.name,
+            "name": wanted.title or wanted.name,
             "flavorRef": work.id_of(wanted.flavor),
             "imageRef": work.id_of(wanted.image),
             "key_name": key_pair_name(work.environment, wanted.key_pair.partition("/")[2]),
@@ -79,16 +86,29 @@ class ServerHandler:
         return str(create_once(work, lambda: api.post("/servers", {"server": body})["server"], find)["id"])
 
     def update(self, work: Work, observed: Observed, wanted: Server) -> None:
-        """Change the metadata, key by key: the mark stays."""
+        """Change name and metadata (key by key: the mark stays), and start it where it was stopped."""
         if not isinstance(observed.resource, Server):
             return
         api = work.member.compute
+        if wanted.title not in {None, observed.resource.title}:
+            api.put(f"/servers/{observed.id}", {"server": {"name": wanted.title}})
+        if wanted.running and not observed.resource.running:
+            self._start(work, observed.id)
         path = f"/servers/{observed.id}/metadata"
         old, new = dict(observed.resource.metadata), dict(wanted.metadata)
         if changed := {key: value for key, value in new.items() if old.get(key) != value}:
             api.post(path, {"metadata": changed}, repeatable=True)
         for key in sorted(old.keys() - new.keys()):
             api.delete(f"{path}/{quote(key, safe='')}")
+
+    def _start(self, work: Work, identifier: str) -> None:
+        api = work.member.compute
+        try:
+            api.post(f"/servers/{identifier}/action", {"os-start": None}, repeatable=True)
+        except ApiError as error:
+            # its answer was lost, or somebody else was quicker
+            if error.status != CONFLICT or api.get(f"/servers/{identifier}")["server"]["status"] == STOPPED:
+                raise
 
     def delete(self, work: Work, observed: Observed) -> None:
         """Order a server's removal; it may still be there when this returns."""
