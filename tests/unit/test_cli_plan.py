@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from medicarche.plan.resources import (
     Server,
     Subnet,
 )
+from medicarche.target import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,9 +54,9 @@ def _run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
     def run(planned: Plan, *arguments: str) -> Any:  # noqa: ANN401 - click's result
         monkeypatch.setattr(commands, "select", lambda _: _Selection())
-        found = type("Planned", (), {"plan": planned})
-        monkeypatch.setattr(provisioning, "plan", lambda _: found)
-        return CliRunner().invoke(commands.plan, list(arguments), standalone_mode=False)
+        found = type("Planned", (), {"plan": planned, "connections": nullcontext()})
+        monkeypatch.setattr(provisioning, "plan", lambda *_: found)
+        return CliRunner().invoke(commands.plan, list(arguments), standalone_mode=False, obj=Options())
 
     return run
 
