@@ -1,7 +1,9 @@
 """A stateful OpenStack at HTTP level, on loopback: below the SDK, so that the SDK's behaviour is tested too.
 
 It keeps what matters to Medicarche: marks, filters, ownership and rights, quotas, states that take a few
-looks, conflicts, and faults that can be ordered. Its answers were compared with those of a real one (Zed).
+looks, conflicts, and faults that can be ordered. What `fake_openstack.contract` asks (statuses, names of
+errors, fields read) is answered as an embedded cloud does (OpenStack Zed); what isn't asked there was never
+compared.
 """
 
 from fake_openstack.cloud import FakeOpenStack

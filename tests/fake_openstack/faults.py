@@ -33,7 +33,7 @@ class Fault:
     """A fault that strikes the next calls that match.
 
     Attributes:
-        method: the HTTP method.
+        method: the HTTP method; any where it is empty.
         path: a regular expression, searched in the path.
         times: how many calls it strikes.
         skip: how many calls that match it lets pass before.
@@ -121,7 +121,7 @@ class Faults:
                 self.dead = True
                 return Fault(Kind.LOSE if self._dies_at[1] else Kind.DROP, method, path)
             for fault in self._ordered:
-                if fault.method != method or not re.search(fault.path, path) or fault.times <= 0:
+                if fault.method not in {method, ""} or not re.search(fault.path, path) or fault.times <= 0:
                     continue
                 if fault.skip > 0:
                     fault.skip -= 1

@@ -91,6 +91,8 @@ class Glance:
         for operation in request.json:
             key = operation["path"].removeprefix("/")
             if operation["op"] == "remove":
+                if key not in image:
+                    raise Refusal(409, {"message": f"Property {key} does not exist."})
                 del image[key]
             else:
                 image[key] = operation["value"]

@@ -28,6 +28,17 @@ COLLECTIONS = {
     "floatingips": "floatingip",
 }
 
+#: as Neutron's exceptions of absent objects begin
+NAMES = {
+    "networks": "Network",
+    "subnets": "Subnet",
+    "routers": "Router",
+    "ports": "Port",
+    "security-groups": "SecurityGroup",
+    "security-group-rules": "SecurityGroupRule",
+    "floatingips": "FloatingIP",
+}
+
 
 def _refuse(status: int, code: str, message: str) -> Refusal:
     return Refusal(status, {"NeutronError": {"type": code, "message": message, "detail": ""}})
@@ -236,7 +247,8 @@ class Neutron:
         return port
 
     def _create_port(self, request: Request) -> Answer:
-        port = self._new(request, "ports", {"device_id": "", "device_owner": "", "status": "DOWN"})
+        unset: Raw = {"device_id": "", "device_owner": "", "status": "DOWN", "security_groups": []}
+        port = self._new(request, "ports", unset)
         for fixed in port["fixed_ips"]:
             fixed["ip_address"] = self._free(self.subnets[fixed["subnet_id"]])
         return self._keep("ports", port)
@@ -263,6 +275,11 @@ class Neutron:
 
     def _create_floatingip(self, request: Request) -> Answer:
         address = self._new(request, "floatingips", {"port_id": None, "status": "DOWN"})
+        network = self.networks.get(address["floating_network_id"], {})
+        if not network.get("router:external"):
+            raise _refuse(
+                400, "BadRequest", "Bad floatingip request: Network is not a valid external network."
+            )
         subnet = next(s for s in self.subnets.values() if s["network_id"] == address["floating_network_id"])
         address["floating_ip_address"] = self._free(subnet)
         self._associate(address)
@@ -288,7 +305,7 @@ class Neutron:
         path, identifier = request.groups
         item = self.store(path).get(identifier)
         if item is None or not self._visible(request.who, item):
-            raise _refuse(404, "NotFound", f"{path} {identifier} could not be found.")
+            raise _refuse(404, f"{NAMES[path]}NotFound", f"{path} {identifier} could not be found.")
         if item["project_id"] != request.who.project_id and not request.who.admin:
             raise _refuse(403, "PolicyNotAuthorized", "disallowed by policy")
         return item
@@ -315,6 +332,12 @@ class Neutron:
                 raise _refuse(409, "NetworkInUse", "There are one or more ports still in use on the network")
         self._drop(self.ports, "network_id", network["id"])
         self._drop(self.subnets, "network_id", network["id"])
+
+    def _release_port(self, port: Raw) -> None:
+        if port["device_owner"] in {"network:router_interface", "network:router_gateway"}:
+            raise _refuse(
+                409, "ServicePortInUse", f"Port {port['id']} cannot be deleted directly via the port API"
+            )
 
     def _release_subnet(self, subnet: Raw) -> None:
         holders = [p for p in self.ports.values() if p["fixed_ips"][0]["subnet_id"] == subnet["id"]]

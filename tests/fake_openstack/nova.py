@@ -105,7 +105,8 @@ class Nova:
             raise _refuse(400, "Invalid input for field/attribute flavor: description")
         if any(flavor["name"] == wanted["name"] for flavor in self.flavors.values()):
             raise _refuse(409, f"Flavor with name {wanted['name']} already exists.")
-        flavor = {"extra_specs": {}, **wanted, "id": new_id(), "swap": wanted.get("swap") or ""}
+        unset = {"OS-FLV-EXT-DATA:ephemeral": 0, "os-flavor-access:is_public": True, "extra_specs": {}}
+        flavor = {**unset, **wanted, "id": new_id(), "swap": wanted.get("swap") or ""}
         self.flavors[flavor["id"]] = flavor
         return Answer(200, {"flavor": flavor})
 
@@ -130,7 +131,8 @@ class Nova:
 
     def _delete_spec(self, request: Request) -> Answer:
         self._need_admin(request)
-        self._flavor(request)["extra_specs"].pop(request.groups[1], None)
+        if self._flavor(request)["extra_specs"].pop(request.groups[1], None) is None:
+            raise _refuse(404, f"Flavor {request.groups[0]} has no extra specs with key {request.groups[1]}.")
         return Answer(200)
 
     def _flavor(self, request: Request) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def keep(folder: Path, trace: dict[str, object], *, began: datetime, kept: int =
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     stem = began.strftime("%Y%m%dT%H%M%SZ")
-    names = (f"{stem}{f'-{n}' if n > 1 else ''}{SUFFIX}" for n in count(1))
+    names = (f"{stem}{f'_{n}' if n > 1 else ''}{SUFFIX}" for n in count(1))
     path = next(folder / name for name in names if not (folder / name).exists())
     write_private(path, (json.dumps(trace) + "\n").encode())
     for old in sorted(folder.glob(f"*{SUFFIX}"))[:-kept]:
