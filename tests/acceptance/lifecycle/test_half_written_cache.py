@@ -49,6 +49,13 @@ def whole(nothing: Sandbox) -> Layer:
     return packages
 
 
+def _newer(path: Path, time_ns: int) -> bool:
+    try:
+        return path.stat().st_mtime_ns > time_ns
+    except FileNotFoundError:
+        return False
+
+
 def _nothing_left(sandbox: Sandbox, cache: Path) -> None:
     """The kernel ends what a killed process had started: at once, but not before it has died itself."""
     deadline = time.monotonic() + 60
@@ -66,11 +73,15 @@ def test_a_build_of_the_packages_is_killed(other: Sandbox, cache: Path) -> None:
     running.kill()
     _nothing_left(other, cache)
     assert not layer.is_complete()
-    garbage = unfinished / "tree/garbage"
+    garbage = unfinished / "garbage"
     garbage.touch()
 
+    begun = (unfinished / "customize").stat().st_mtime_ns
     again = other.start("cloud", "up")
-    again.wait_until(lambda: not garbage.exists() and (unfinished / "tree/var").is_dir(), timeout=300)
+    # while the old folder is being removed it isn't the new one yet
+    again.wait_until(lambda: _newer(unfinished / "customize", begun), timeout=300)
+    again.wait_until((unfinished / "tree/var").is_dir, timeout=300)
+    assert not garbage.exists()
     assert again.interrupt(timeout=120) == 130, again.said
     assert "interrupted" in again.said
     _nothing_left(other, cache)
