@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from typing import TYPE_CHECKING, Final
 
 from ruamel.yaml import YAML
@@ -10,6 +11,7 @@ from ruamel.yaml import YAML
 from medicarche.embedded import cloud_secrets, configure, recipe, rootfs
 from medicarche.embedded.cgroups import is_unified
 from medicarche.errors import MachineError
+from medicarche.process import run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,11 +19,20 @@ if TYPE_CHECKING:
 
     from medicarche.progress import Reporter
 
-__all__ = ["ADMIN_CLOUD", "MEMBER_CLOUD", "ensure_layers", "layers", "prepare", "write_clouds_yaml"]
+__all__ = [
+    "ADMIN_CLOUD",
+    "MEMBER_CLOUD",
+    "ensure_layers",
+    "layers",
+    "prepare",
+    "seed_databases",
+    "write_clouds_yaml",
+]
 
 #: The entries of the cloud's clouds.yaml: the company's user, and the cloud's admin.
 MEMBER_CLOUD: Final = "medicarche"
 ADMIN_CLOUD: Final = "medicarche-admin"
+_DATABASES: Final = "var/lib/mysql"
 
 
 def layers(cache: Path, hypervisor: recipe.Hypervisor) -> tuple[rootfs.Layer, rootfs.Layer]:
@@ -103,6 +114,32 @@ def prepare(
         secrets=secrets, hypervisor=hypervisor, unified=is_unified(), external_gateway=external_gateway
     )
     configure.write_layer(configure.render(settings), config, [layer.tree for layer in below])
+
+
+def seed_databases(below: Sequence[rootfs.Layer], data: Path) -> None:
+    """Give a new cloud databases of its own: only these change, and the cache may be emptied at any time.
+
+    A layer that is built again holds other tables' numbers, over which a cloud's own tables wouldn't be read.
+
+    Args:
+        below: the cached layers, topmost first.
+        data: the cloud's own files; where it has databases already, nothing is done.
+
+    Raises:
+        CommandError: they can't be copied.
+    """
+    target = data / _DATABASES
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    for layer in below:  # what is there already is from a layer above
+        source = layer.tree / _DATABASES
+        run(["cp", "--archive", "--no-clobber", "--reflink=auto", "--no-target-directory", source, target])
+    for path in list(target.rglob("*")):
+        if path.is_char_device():  # a whiteout: what it hid below wasn't copied
+            path.unlink()
+    # nothing of the layers is seen there: Documentation/filesystems/overlayfs.rst, "opaque directories"
+    os.setxattr(target, "trusted.overlay.opaque", b"y")
 
 
 def write_clouds_yaml(path: Path, secrets: cloud_secrets.Secrets) -> None:
