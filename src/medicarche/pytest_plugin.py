@@ -89,7 +89,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
     wrong = []
     for item in items:
-        ids = tuple(cast("str", i) for marker in item.iter_markers(_MARKER) for i in marker.args)
+        named = (cast("str", i) for marker in item.iter_markers(_MARKER) for i in marker.args)
+        ids = tuple(dict.fromkeys(named))
         if not ids:
             if _is_acceptance(item):
                 wrong.append(f"{item.nodeid}: names no requirement (@pytest.mark.{_MARKER})")
@@ -134,12 +135,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "application_name" in wanted:
         left_out = _without()
         kinds = {marker.args[0] for marker in metafunc.definition.iter_markers(_KIND)}
-        names = [
-            a.name
+        chosen = [
+            pytest.param(a.name, marks=_requirements_of(a.kind), id=a.name)
             for a in environment.applications
             if a.deployed and a.name not in left_out and (not kinds or a.kind in kinds)
         ]
-        metafunc.parametrize("application_name", names)
+        metafunc.parametrize("application_name", chosen)
+
+
+def _requirements_of(kind: str) -> list[pytest.MarkDecorator]:
+    """What a test of a deployed application proves besides: the requirement of its kind, and of no other."""
+    from medicarche.report import load_requirements  # noqa: PLC0415 - only where it is needed
+
+    ids = [r.id for r in load_requirements().values() if r.application_kind == kind]
+    return [pytest.mark.requirement(*ids)] if ids else []
 
 
 # --- fixtures ----------------------------------------------------------------------------------------------

@@ -18,11 +18,20 @@ __all__ = ["Requirement", "load_requirements"]
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A requirement. ``id`` is what a test names (``CLOUD-3``)."""
+    """A requirement.
+
+    Attributes:
+        id: what a test names (``CLOUD-3``).
+        english: what it asks for.
+        french: the same.
+        application_kind: the kind of application that it is about, or None. A test of a deployed application
+            proves the requirement of its kind, and of no other.
+    """
 
     id: str
     english: str
     french: str
+    application_kind: str | None = None
 
 
 @cache
@@ -31,5 +40,8 @@ def load_requirements() -> Mapping[str, Requirement]:
     text = files("medicarche.report").joinpath("requirements.yaml").read_text(encoding="utf-8")
     entries = YAML(typ="safe").load(text)
     return MappingProxyType(
-        {key: Requirement(key, entry["en"], entry["fr"]) for key, entry in entries.items()}
+        {
+            key: Requirement(key, entry["en"], entry["fr"], entry.get("application_kind"))
+            for key, entry in entries.items()
+        }
     )

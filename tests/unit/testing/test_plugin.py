@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from medicarche.report import load_requirements
+from medicarche.spec import load_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +98,27 @@ def test_each_requirement_is_listed_with_its_verdict(
             "not proved CLOUD-5   no test ran",
         ]
     )
+
+
+def test_an_application_proves_the_requirement_of_its_kind_and_of_no_other(
+    run: Callable[..., pytest.RunResult],
+) -> None:
+    environment = Path(__file__).parents[3] / "environments" / "medicarche.yaml"
+    result = run(
+        f"--environment={environment}",
+        tests__acceptance__test_x="""
+        import pytest
+        pytestmark = pytest.mark.requirement("CLOUD-7")
+        def test_each(application_name): pass
+        """,
+    )
+    declared = {a.kind for a in load_environment(environment).applications if a.deployed}
+    assert "wordpress" in declared
+    lines = result.stdout.lines
+    for requirement in load_requirements().values():
+        if requirement.application_kind is not None:
+            verdict = "1 passed" if requirement.application_kind in declared else "no test ran"
+            assert any(requirement.id in line and line.endswith(verdict) for line in lines), requirement.id
 
 
 def test_the_requirements_are_in_the_junit_file(
