@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import click
 from medicarche import converge
 from medicarche.cli.output import print_json, results, table
 from medicarche.cloud import Connections, connect
-from medicarche.errors import MedicarcheError
+from medicarche.errors import MachineError, MedicarcheError
 from medicarche.target import Options, Selection, select
 
 if TYPE_CHECKING:
@@ -69,4 +70,6 @@ def ssh(options: Options, name: str, command: tuple[str, ...]) -> None:
     """Open a shell in the instance NAME, or run COMMAND there; its host key is pinned."""
     selection, _, state = _find(options, name)
     arguments = selection.ssh(selection.user_of(name)).command(state, command)
+    if shutil.which(arguments[0]) is None:
+        raise MachineError("the ssh program is missing", hint="sudo apt-get install openssh-client")
     os.execvp(arguments[0], arguments)  # noqa: S606 - the ssh program takes our place

@@ -32,6 +32,7 @@ PROGRAMS: Final = {
     "umount": "mount",
     "ip": "iproute2",
     "modprobe": "kmod",
+    "ssh": "openssh-client",
 }
 _KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _GIB: Final = 1024**3
