@@ -108,7 +108,7 @@ show([
 
 def _write(sandbox: Sandbox) -> None:
     """Write a file in the instance, to its disk."""
-    sandbox.expect("ssh", "website", "--", "sudo", "sh", "-c", "'date > /root/kept && sync'")
+    sandbox.expect("ssh", "website", "--", "sudo", "sh", "-c", "date > /root/kept && sync")
 
 
 def _all_is_back(sandbox: Sandbox, servers: list[str]) -> None:
