@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from medicarche.embedded import cloud_secrets, configure, recipe, rootfs
 from medicarche.embedded.cgroups import is_unified
 from medicarche.errors import MachineError
+from medicarche.private_files import write_private
 from medicarche.process import run
 
 if TYPE_CHECKING:
@@ -173,4 +174,4 @@ def write_clouds_yaml(path: Path, secrets: cloud_secrets.Secrets) -> None:
     yaml.default_flow_style = False
     stream = io.StringIO()
     yaml.dump(content, stream)
-    cloud_secrets.write_private(path, stream.getvalue())
+    write_private(path, stream.getvalue().encode())

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from medicarche.embedded.cloud_secrets import write_private
+from medicarche.private_files import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +78,9 @@ class Groups:
 
     def save(self, path: Path) -> None:
         """Write down which groups there will be; before `create`, so that nothing is ever forgotten."""
-        write_private(path, json.dumps({"folders": [str(f) for f in self.folders], "unified": self.unified}))
+        write_private(
+            path, json.dumps({"folders": [str(f) for f in self.folders], "unified": self.unified}).encode()
+        )
 
     def create(self) -> None:
         """Make the groups, with what a group needs before a process can join it."""

@@ -32,6 +32,7 @@ from medicarche.embedded.node import Node
 from medicarche.embedded.status import CloudStatus, SiteFacts
 from medicarche.errors import CommandError, MachineError
 from medicarche.paths import Paths
+from medicarche.private_files import write_private
 from medicarche.process import last_lines
 from medicarche.spec.environment import Mirrors
 
@@ -156,7 +157,7 @@ class EmbeddedCloud:
                 self._start_helpers()
             with reporter.stage("Waiting for OpenStack's services") as stage:
                 self._wait(started, stage)
-            cloud_secrets.write_private(self._ready_file, json.dumps({"since": started}))
+            write_private(self._ready_file, json.dumps({"since": started}).encode())
             (self.folder / "complete").touch()
 
     def down(self, reporter: Reporter) -> None:
@@ -284,7 +285,7 @@ class EmbeddedCloud:
         )
         config = self.folder / "bridge.json"
         forwards = [dict(f) for f in self._forwards_kept()]
-        cloud_secrets.write_private(
+        write_private(
             config,
             json.dumps(
                 {
@@ -297,7 +298,7 @@ class EmbeddedCloud:
                     "ready_file": str(self.folder / "bridge.ready"),
                     "log": str(self.folder / "bridge.log"),
                 }
-            ),
+            ).encode(),
         )
         bridge.start(config)
 

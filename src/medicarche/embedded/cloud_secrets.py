@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import uuid
 from dataclasses import asdict, dataclass
@@ -11,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from cryptography.fernet import Fernet
 
+from medicarche.private_files import write_private
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Secrets", "load", "load_or_generate", "write_private"]
+__all__ = ["Secrets", "load", "load_or_generate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def load_or_generate(path: Path) -> Secrets:
         return load(path)
     except FileNotFoundError:
         made = Secrets.generate()
-        write_private(path, json.dumps(asdict(made), indent=1))
+        write_private(path, json.dumps(asdict(made), indent=1).encode())
         return made
 
 
@@ -104,14 +105,3 @@ def load(path: Path) -> Secrets:
     data["token_keys"] = tuple(data["token_keys"])
     data["credential_keys"] = tuple(data["credential_keys"])
     return Secrets(**data)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, from its first byte on; all of it or nothing."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
