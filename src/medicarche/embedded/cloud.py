@@ -234,6 +234,10 @@ class EmbeddedCloud:
         """
         return configure.MEMBER, cloud_secrets.load(self._secrets_file).member
 
+    def secret_values(self) -> frozenset[str]:
+        """Return the passwords and keys of its services: what a report has to mask."""
+        return cloud_secrets.values(self._secrets_file)
+
     def forward(self, ports: Mapping[int, tuple[str, int]]) -> dict[int, int | None]:
         """Let the host's loopback ports lead into the cloud; the dashboard's stays.
 

@@ -15,7 +15,7 @@ from medicarche.private_files import write_private
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Secrets", "load", "load_or_generate"]
+__all__ = ["Secrets", "load", "load_or_generate", "values"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +105,15 @@ def load(path: Path) -> Secrets:
     data["token_keys"] = tuple(data["token_keys"])
     data["credential_keys"] = tuple(data["credential_keys"])
     return Secrets(**data)
+
+
+def values(path: Path) -> frozenset[str]:
+    """Return all of a cloud's secrets: what a report has to mask. None where it has none yet."""
+    try:
+        known = asdict(load(path))
+    except FileNotFoundError:
+        return frozenset()
+    del known["application_credential_id"]  # a name, not a secret
+    return frozenset(
+        secret for kept in known.values() for secret in ([kept] if isinstance(kept, str) else kept)
+    )

@@ -1,4 +1,4 @@
-"""What an engineer needs beside a failed test: journals, sockets, rules. Bounded, and without secrets."""
+"""What an engineer needs beside a failed test: journals, sockets, rules. Bounded."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from medicarche.credentials import Credentials
 from medicarche.errors import MedicarcheError
 from medicarche.probe.sockets import SS_COMMAND
+from medicarche.report.evidence import shorten
 from medicarche.testing.machines import ssh_to
 
 if TYPE_CHECKING:
@@ -17,22 +17,19 @@ if TYPE_CHECKING:
     from medicarche.converge import InstanceState
     from medicarche.testing.built import Built
 
-__all__ = ["gather", "mask", "shorten"]
+__all__ = ["gather"]
 
 #: characters of one section of a report
 LONGEST = 6_000
 _JOURNAL_LINES = 400
 #: our own coming and going in the instance, which would drown what its services say
 _OURS = re.compile(r"^\S+ \S+ (sudo|sshd|sshd-session|runuser|systemd-logind)\[")
-_SHORTEST_SECRET = 8
-
 #: seconds for one command: a report must not hang where the instance does
 _PATIENCE = 15.0
 
 
 def gather(built: Built, instances: Iterable[InstanceState]) -> list[tuple[str, str]]:
-    """Return the sections (title, text) that belong beside a failed test; never raises."""
-    secrets = Credentials(built.selection.folder).values()
+    """Return the sections (title, text) that belong beside a failed test; never raises. Masks nothing."""
     sections = []
     for instance in instances:
         for title, command in (
@@ -44,22 +41,7 @@ def gather(built: Built, instances: Iterable[InstanceState]) -> list[tuple[str, 
             kept = "\n".join(line for line in lines if not _OURS.match(line))
             sections.append((f"{instance.name}: {title}", kept))
     sections.append(("security-group rules of the project", _rules(built)))
-    return [(title, shorten(mask(text, secrets))) for title, text in sections]
-
-
-def mask(text: str, secrets: Iterable[str]) -> str:
-    """Replace every secret in a text. Very short ones aren't secrets, and would eat the text."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, "********")
-    return text
-
-
-def shorten(text: str, longest: int = LONGEST) -> str:
-    """Keep the end of a text, which is where a journal says what happened."""
-    if len(text) <= longest:
-        return text
-    return f"[... {len(text) - longest} characters left out]\n{text[-longest:]}"
+    return [(title, shorten(text, LONGEST)) for title, text in sections]
 
 
 def _run(built: Built, instance: InstanceState, command: str) -> str:
@@ -73,8 +55,8 @@ def _run(built: Built, instance: InstanceState, command: str) -> str:
 
 
 def _rules(built: Built) -> str:
-    network = built.connections.member.sdk.network
     try:
+        network = built.connections.member.sdk.network
         names = {group.id: group.name for group in network.security_groups()}
         lines = [
             f"{names.get(r.security_group_id, r.security_group_id)}: {r.direction} {r.ether_type}"

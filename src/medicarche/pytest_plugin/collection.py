@@ -1,0 +1,90 @@
+"""Which tests are there: each names what it proves, and is about something that is declared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from medicarche.pytest_plugin.options import KIND, REQUIREMENT, environment_file, left_out
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse acceptance tests that name no requirement, or one that isn't known.
+
+    Tests of a kind of application of which none is deployed are taken out: they have nothing to be about.
+    Tests that change the environment come last: the others look at it as it was built.
+
+    Raises:
+        pytest.UsageError: naming all such tests at once.
+    """
+    about_nothing = [item for item in items if _is_about_nothing(item)]
+    if about_nothing:
+        config.hook.pytest_deselected(items=about_nothing)
+        items[:] = [item for item in items if item not in about_nothing]
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+    wrong = []
+    for item in items:
+        named = (cast("str", i) for marker in item.iter_markers(REQUIREMENT) for i in marker.args)
+        ids = tuple(dict.fromkeys(named))
+        if not ids:
+            if _is_acceptance(item):
+                wrong.append(f"{item.nodeid}: names no requirement (@pytest.mark.{REQUIREMENT})")
+            continue
+        from medicarche.report import load_requirements  # noqa: PLC0415 - only where it is needed
+
+        unknown = [i for i in ids if i not in load_requirements()]
+        if unknown:
+            wrong.append(f"{item.nodeid}: {', '.join(unknown)}: no such requirement")
+        item.user_properties += [(REQUIREMENT, i) for i in ids]
+    if wrong:
+        raise pytest.UsageError("\n".join(wrong))
+
+
+def _is_acceptance(item: pytest.Item) -> bool:
+    fixtures: Sequence[str] = getattr(item, "fixturenames", ())
+    return "provisioned" in fixtures or "acceptance" in item.path.parts[:-1][-3:]
+
+
+def _is_about_nothing(item: pytest.Item) -> bool:
+    """Tell whether pytest has put a skipped stand-in where no application of the wanted kind is deployed."""
+    if item.get_closest_marker(KIND) is None:
+        return False
+    given: Mapping[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+    return not isinstance(given.get("application_name"), str)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for ``instance_name`` or ``application_name`` once for each one declared."""
+    wanted = {"instance_name", "application_name"} & set(metafunc.fixturenames)
+    if not wanted:
+        return
+    from medicarche.errors import MedicarcheError  # noqa: PLC0415 - only where it is needed
+    from medicarche.spec import load_environment  # noqa: PLC0415 - likewise
+
+    try:
+        environment = load_environment(environment_file(metafunc.config))
+    except MedicarcheError as error:
+        raise pytest.Collector.CollectError(error.message) from error
+    if "instance_name" in wanted:
+        metafunc.parametrize("instance_name", [i.name for i in environment.instances])
+    if "application_name" in wanted:
+        absent = left_out()
+        kinds = {marker.args[0] for marker in metafunc.definition.iter_markers(KIND)}
+        chosen = [
+            pytest.param(a.name, marks=_requirements_of(a.kind), id=a.name)
+            for a in environment.applications
+            if a.deployed and a.name not in absent and (not kinds or a.kind in kinds)
+        ]
+        metafunc.parametrize("application_name", chosen)
+
+
+def _requirements_of(kind: str) -> list[pytest.MarkDecorator]:
+    """What a test of a deployed application proves besides: the requirement of its kind, and of no other."""
+    from medicarche.report import load_requirements  # noqa: PLC0415 - only where it is needed
+
+    ids = [r.id for r in load_requirements().values() if r.application_kind == kind]
+    return [pytest.mark.requirement(*ids)] if ids else []

@@ -1,0 +1,76 @@
+"""The options that say which environment on which cloud, and the markers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+    from medicarche.target import Options
+
+__all__ = ["KIND", "REQUIREMENT", "environment_file", "left_out", "options"]
+
+#: names of markers
+REQUIREMENT = "requirement"
+KIND = "application_kind"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options that say which environment on which cloud."""
+    group = parser.getgroup("medicarche", "Medicarche: the environment under test")
+    group.addoption("--environment", metavar="FILE", type=Path, help="the environment file")
+    group.addoption(
+        "--cloud", metavar="NAME", help="an entry of clouds.yaml; default: OS_CLOUD, else embedded"
+    )
+    group.addoption("--admin-cloud", metavar="NAME", help="an entry with administrator's rights")
+    group.addoption("--embedded-name", metavar="NAME", help="the embedded cloud's name")
+    group.addoption(
+        "--without",
+        metavar="NAME",
+        action="append",
+        help="an application that isn't deployed, nor tested; default: MEDICARCHE_WITHOUT",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers."""
+    config.addinivalue_line("markers", f"{REQUIREMENT}(*ids): the requirements that the test proves")
+    config.addinivalue_line("markers", "lifecycle: starts, kills and purges clouds of its own; slow")
+    # openstacksdk warns its own developers of its own code when a list of servers or rules is read
+    config.addinivalue_line("filterwarnings", "ignore:The _compute_attributes method is deprecated")
+    config.addinivalue_line("markers", "alone: changes the environment; no other test may run beside it")
+    config.addinivalue_line(
+        "markers",
+        f"{KIND}(kind): runs once for each deployed application of that kind; isn't there for none",
+    )
+    if config.getoption("--without"):
+        # for `medicarche provision` too, which tests run as a user does
+        os.environ["MEDICARCHE_WITHOUT"] = " ".join(config.getoption("--without"))
+
+
+def environment_file(config: pytest.Config) -> Path:
+    """Return the file of the environment under test."""
+    given = config.getoption("--environment") or os.environ.get("MEDICARCHE_ENVIRONMENT")
+    # the default belongs to the project, wherever pytest was started
+    return Path(given) if given else config.rootpath / "environments" / "medicarche.yaml"
+
+
+def options(config: pytest.Config) -> Options:
+    """Return what the run's options and the process's environment say."""
+    from medicarche.target import Options as Wanted  # noqa: PLC0415 - brings openstacksdk along
+
+    return Wanted(
+        environment_file=environment_file(config),
+        cloud=config.getoption("--cloud"),
+        admin_cloud=config.getoption("--admin-cloud") or os.environ.get("MEDICARCHE_ADMIN_CLOUD"),
+        embedded_name=config.getoption("--embedded-name"),
+        without=left_out(),
+    )
+
+
+def left_out() -> tuple[str, ...]:
+    """Return the names of the applications that aren't to be deployed."""
+    return tuple(os.environ.get("MEDICARCHE_WITHOUT", "").split())
