@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from medicarche.pytest_plugin.options import KIND, REQUIREMENT, environment_file, left_out
+from medicarche.pytest_plugin.options import KIND, REQUIREMENT, environment_file, left_out, requirements_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from medicarche.report import Requirement
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -21,7 +23,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Raises:
         pytest.UsageError: naming all such tests at once.
     """
-    about_nothing = [item for item in items if _is_about_nothing(item)]
+    about_nothing = [item for item in items if is_about_nothing(item)]
     if about_nothing:
         config.hook.pytest_deselected(items=about_nothing)
         items[:] = [item for item in items if item not in about_nothing]
@@ -34,9 +36,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if _is_acceptance(item):
                 wrong.append(f"{item.nodeid}: names no requirement (@pytest.mark.{REQUIREMENT})")
             continue
-        from medicarche.report import load_requirements  # noqa: PLC0415 - only where it is needed
-
-        unknown = [i for i in ids if i not in load_requirements()]
+        unknown = [i for i in ids if i not in _known(config)]
         if unknown:
             wrong.append(f"{item.nodeid}: {', '.join(unknown)}: no such requirement")
         item.user_properties += [(REQUIREMENT, i) for i in ids]
@@ -44,12 +44,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError("\n".join(wrong))
 
 
+def _known(config: pytest.Config) -> Mapping[str, Requirement]:
+    from medicarche.errors import SpecificationError  # noqa: PLC0415 - only where it is needed
+    from medicarche.report import load_requirements  # noqa: PLC0415 - likewise
+
+    try:
+        return load_requirements(requirements_file(config))
+    except SpecificationError as error:
+        raise pytest.UsageError(f"{error.message}\n→ {error.hint}") from error
+
+
 def _is_acceptance(item: pytest.Item) -> bool:
     fixtures: Sequence[str] = getattr(item, "fixturenames", ())
     return "provisioned" in fixtures or "acceptance" in item.path.parts[:-1][-3:]
 
 
-def _is_about_nothing(item: pytest.Item) -> bool:
+def is_about_nothing(item: pytest.Item) -> bool:
     """Tell whether pytest has put a skipped stand-in where no application of the wanted kind is deployed."""
     if item.get_closest_marker(KIND) is None:
         return False
@@ -75,16 +85,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         absent = left_out()
         kinds = {marker.args[0] for marker in metafunc.definition.iter_markers(KIND)}
         chosen = [
-            pytest.param(a.name, marks=_requirements_of(a.kind), id=a.name)
+            pytest.param(a.name, marks=_requirements_of(metafunc.config, a.kind), id=a.name)
             for a in environment.applications
             if a.deployed and a.name not in absent and (not kinds or a.kind in kinds)
         ]
         metafunc.parametrize("application_name", chosen)
 
 
-def _requirements_of(kind: str) -> list[pytest.MarkDecorator]:
+def _requirements_of(config: pytest.Config, kind: str) -> list[pytest.MarkDecorator]:
     """What a test of a deployed application proves besides: the requirement of its kind, and of no other."""
-    from medicarche.report import load_requirements  # noqa: PLC0415 - only where it is needed
-
-    ids = [r.id for r in load_requirements().values() if r.application_kind == kind]
+    ids = [r.id for r in _known(config).values() if r.application_kind == kind]
     return [pytest.mark.requirement(*ids)] if ids else []

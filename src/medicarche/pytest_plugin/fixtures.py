@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: the built environment, once a test of this process has asked for it
 BUILT = pytest.StashKey["Built"]()
+#: a folder that all processes of this run share
+SHARED = pytest.StashKey[Path]()
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +66,7 @@ def provisioned(
     except MedicarcheError as error:
         _give_up(error)
     pytestconfig.stash[BUILT] = built
+    pytestconfig.stash[SHARED] = folder
     return built
 
 

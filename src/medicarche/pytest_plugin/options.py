@@ -11,11 +11,20 @@ if TYPE_CHECKING:
 
     from medicarche.target import Options
 
-__all__ = ["KIND", "REQUIREMENT", "environment_file", "left_out", "options"]
+__all__ = [
+    "KIND",
+    "LIFECYCLE",
+    "REQUIREMENT",
+    "environment_file",
+    "left_out",
+    "options",
+    "requirements_file",
+]
 
 #: names of markers
 REQUIREMENT = "requirement"
 KIND = "application_kind"
+LIFECYCLE = "lifecycle"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,12 +42,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         help="an application that isn't deployed, nor tested; default: MEDICARCHE_WITHOUT",
     )
+    group.addoption(
+        "--acceptance-report",
+        metavar="FOLDER",
+        type=Path,
+        help="where the acceptance report is written (HTML, JSON, JUnit); default: reports/acceptance",
+    )
+    group.addoption(
+        "--report-language", choices=("fr", "en"), default="fr", help="the report's language; default: fr"
+    )
+    group.addoption(
+        "--requirements",
+        metavar="FILE",
+        type=Path,
+        help="another company's list of requirements; default: MEDICARCHE_REQUIREMENTS, else Medicarche's",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
     config.addinivalue_line("markers", f"{REQUIREMENT}(*ids): the requirements that the test proves")
-    config.addinivalue_line("markers", "lifecycle: starts, kills and purges clouds of its own; slow")
+    config.addinivalue_line("markers", f"{LIFECYCLE}: starts, kills and purges clouds of its own; slow")
     # openstacksdk warns its own developers of its own code when a list of servers or rules is read
     config.addinivalue_line("filterwarnings", "ignore:The _compute_attributes method is deprecated")
     config.addinivalue_line("markers", "alone: changes the environment; no other test may run beside it")
@@ -56,6 +80,12 @@ def environment_file(config: pytest.Config) -> Path:
     given = config.getoption("--environment") or os.environ.get("MEDICARCHE_ENVIRONMENT")
     # the default belongs to the project, wherever pytest was started
     return Path(given) if given else config.rootpath / "environments" / "medicarche.yaml"
+
+
+def requirements_file(config: pytest.Config) -> Path | None:
+    """Return the file of the requirements; None for Medicarche's own."""
+    given = config.getoption("--requirements") or os.environ.get("MEDICARCHE_REQUIREMENTS")
+    return Path(given).absolute() if given else None
 
 
 def options(config: pytest.Config) -> Options:

@@ -91,11 +91,11 @@ def test_each_requirement_is_listed_with_its_verdict(
     result = run(*workers, tests__acceptance__test_x=ACCEPTANCE)
     result.stdout.fnmatch_lines(
         [
-            "proved     CLOUD-1   1 passed",
-            "failed     CLOUD-2   1 passed, 1 failed",
-            "not proved CLOUD-3   1 skipped",
-            "failed     CLOUD-4   1 failed",
-            "not proved CLOUD-5   no test ran",
+            "proved       CLOUD-1   1 passed",
+            "failed       CLOUD-2   1 passed, 1 failed",
+            "not proved   CLOUD-3   1 skipped",
+            "failed       CLOUD-4   1 failed",
+            "not proved   CLOUD-5   no test ran",
         ]
     )
 
