@@ -44,7 +44,13 @@ SITE = Site(
 
 @pytest.fixture(name="environment")
 def _environment() -> Environment:
-    return load_environment(ENVIRONMENTS / "medicarche.yaml")
+    """The company's, of which only the web site is left."""
+    company = load_environment(ENVIRONMENTS / "medicarche.yaml")
+    return dataclasses.replace(
+        company,
+        instances=tuple(i for i in company.instances if i.name == "website"),
+        applications=tuple(a for a in company.applications if a.name == "website"),
+    )
 
 
 @pytest.fixture(name="two")
@@ -138,9 +144,8 @@ def test_a_rule_says_why_and_is_there_once(environment: Environment) -> None:
     assert all(r.purpose for r in _of(resources, SecurityGroupRule))
 
 
-def test_descriptions_fit_with_the_longest_names() -> None:
+def test_descriptions_fit_with_the_longest_names(environment: Environment) -> None:
     """Neutron's descriptions have 255 characters, for the mark and the purpose."""
-    environment = load_environment(ENVIRONMENTS / "medicarche.yaml")
     name = "a" * 63
     (website,) = environment.applications
     longest = dataclasses.replace(
