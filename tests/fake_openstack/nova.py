@@ -186,10 +186,7 @@ class Nova:
         if server["_looks"] > 0:
             return
         if server["OS-EXT-STS:task_state"] == "deleting":
-            del self.servers[server["id"]]
-            for port in self._neutron.ports.values():
-                if port["device_id"] == server["id"]:
-                    port |= {"device_id": "", "device_owner": "", "status": "DOWN"}
+            self.vanish(server["id"])
             return
         server["OS-EXT-STS:task_state"] = None
         if fault := server["_fault"]:
@@ -200,6 +197,13 @@ class Nova:
                 if port["device_id"] == server["id"]:
                     port["status"] = "ACTIVE"
             self.heal()
+
+    def vanish(self, server_id: str) -> None:
+        """Forget a server, and give its ports back."""
+        del self.servers[server_id]
+        for port in self._neutron.ports.values():
+            if port["device_id"] == server_id:
+                port |= {"device_id": "", "device_owner": "", "status": "DOWN"}
 
     def heal(self) -> None:
         """Bring the servers' addresses up to date, as nova-compute does now and then.

@@ -179,7 +179,10 @@ def _fatal(call: Call | None, when: str) -> Iterator[None]:
 class Rig:
     """A fake cloud, in the states that scenarios begin with. A context manager."""
 
-    def __init__(self, folder: Path, wanted: Sequence[Resource] | None = None) -> None:
+    def __init__(
+        self, folder: Path, wanted: Sequence[Resource] | None = None, *, poll_interval: float = 1.0
+    ) -> None:
+        self._poll_interval = poll_interval
         self.wanted = company() if wanted is None else tuple(wanted)
         self.fake = FakeOpenStack()
         path = self.fake.write_clouds_yaml(folder / "clouds.yaml")
@@ -246,7 +249,13 @@ class Rig:
 
     def apply(self, connections: Connections, planned: Plan, reporter: Recorder) -> None:
         """Run a plan."""
-        converge.apply(connections, planned, images={"debian-13": self.image}, reporter=reporter)
+        converge.apply(
+            connections,
+            planned,
+            images={"debian-13": self.image},
+            reporter=reporter,
+            poll_interval=self._poll_interval,
+        )
 
     def planned(self, connections: Connections, scenario: Scenario) -> Plan:
         """Observe and plan."""

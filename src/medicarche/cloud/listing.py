@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import TYPE_CHECKING, Any
 
 from medicarche.cloud import marks
@@ -14,12 +15,37 @@ if TYPE_CHECKING:
 
     from medicarche.plan.resources import Kind, Resource
 
-__all__ = ["UNSEEN", "Listing", "Raw"]
+__all__ = ["UNSEEN", "Listing", "Raw", "united"]
 
 #: a resource as the API's JSON gives it
 Raw = dict[str, Any]
 #: the only entry of a list that only an admin gets, where there is none
 UNSEEN: Raw = {"unseen": True}
+
+
+def united(first: Mapping[str, Sequence[Raw]], second: Mapping[str, Sequence[Raw]]) -> dict[str, list[Raw]]:
+    """Return, list by list, what one of two looks has seen; as the second saw it, where both did.
+
+    What is gone since the first look is taken to be there still: acting on it fails, and the next run knows
+    better. The other way round there would be two of it.
+    """
+    found = {}
+    for key, later in second.items():
+        objects = {_identity(raw): raw for raw in (*first.get(key, ()), *later)}
+        found[key] = list(objects.values())
+    return found
+
+
+def _identity(raw: Raw) -> str:
+    """Return what tells an object from the others of its list."""
+    if "id" in raw:
+        return str(raw["id"])
+    if "keypair" in raw:
+        return str(raw["keypair"]["name"])
+    # role assignments, and limits, of which there is one
+    return json.dumps(
+        {key: raw[key] for key in ("user", "group", "role", "scope") if key in raw}, sort_keys=True
+    )
 
 
 @dataclasses.dataclass(slots=True)

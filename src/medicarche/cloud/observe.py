@@ -9,7 +9,7 @@ from medicarche.cloud.calls import ApiError
 from medicarche.cloud.kinds import HANDLERS
 from medicarche.cloud.kinds.flavor import FLAVOR_MICROVERSION
 from medicarche.cloud.kinds.image import ENVIRONMENT
-from medicarche.cloud.listing import UNSEEN, Listing, Raw
+from medicarche.cloud.listing import UNSEEN, Listing, Raw, united
 from medicarche.cloud.marks import METADATA_KEY
 from medicarche.plan.model import mark
 from medicarche.plan.resources import Flavor, Kind
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["in_transition", "observe"]
 
 #: seconds that servers under way get to settle, and between two looks at them
-SETTLE_TIMEOUT, SETTLE_INTERVAL = 300.0, 2.0
+SETTLE_TIMEOUT, SETTLE_INTERVAL = 600.0, 2.0
 PAGE = 1000
 FORBIDDEN = 403
 EXTERNAL = "router:external"
@@ -45,6 +45,10 @@ def observe(
     Where a server is being built or removed by a run that was cut short, its end is waited for; ``note`` is
     told so.
 
+    Where something wanted isn't found, the lists are asked for once more, and what either look has seen is
+    there: one list that is late, or cut short, doesn't lead to a second object. Where nothing is missing,
+    this costs nothing.
+
     Raises:
         CloudUnreachable: a service doesn't answer.
         ApiError: a service refuses.
@@ -61,9 +65,19 @@ def observe(
             told = True
         connections.clock.sleep(SETTLE_INTERVAL)
         raw |= _read({key: calls[key] for key in ("servers", "ports")})
+    found = _understood(connections, environment_name, wanted, raw)
+    if {resource.address for resource in wanted} <= {item.resource.address for item in found}:
+        return found
+    return _understood(connections, environment_name, wanted, united(raw, _read(calls)))
+
+
+def _understood(
+    connections: Connections, environment: str, wanted: Sequence[Resource], raw: dict[str, list[Raw]]
+) -> tuple[Observed, ...]:
+    """Return what the raw lists hold of an environment."""
     _fill_in_external(connections, raw["networks"])
     listing = Listing(
-        environment=environment_name,
+        environment=environment,
         project_id=connections.member.project_id,
         raw=raw,
         wanted={resource.address: resource for resource in wanted},

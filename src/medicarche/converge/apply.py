@@ -14,8 +14,9 @@ from medicarche.cloud.act import act, check_rights, external_networks
 from medicarche.cloud.work import Work
 from medicarche.converge import trace
 from medicarche.converge.interruption import interruptible
-from medicarche.converge.result import Failure, Result, Timing
+from medicarche.converge.result import Failure, Result
 from medicarche.converge.schedule import Schedule
+from medicarche.converge.trace import Timing
 from medicarche.converge.waiting import Wait, poll
 from medicarche.errors import ConvergenceError, MedicarcheError
 from medicarche.plan.model import Verb

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from medicarche.converge.trace import Summary
+    from medicarche.converge.trace import Summary, Timing
 
-__all__ = ["Failure", "Result", "Timing"]
+__all__ = ["Failure", "Result"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +23,6 @@ class Failure:
     action: str
     message: str
     hint: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """When an action began, its call returned, and it ended, in seconds after the plan began.
-
-    Between the return and the end a server is waited for.
-    """
-
-    action: str
-    began: float
-    returned: float
-    ended: float
-    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,15 +19,28 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from medicarche.converge.result import Timing
     from medicarche.plan.model import Action
 
-__all__ = ["Summary", "chrome_trace", "keep", "summarize"]
+__all__ = ["Summary", "Timing", "chrome_trace", "keep", "summarize"]
 
 MICROSECONDS = 1_000_000
 #: how many files are kept
 KEPT = 20
 SUFFIX = ".trace.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When an action began, its call returned, and it ended, in seconds after the plan began.
+
+    Between the return and the end a server is waited for.
+    """
+
+    action: str
+    began: float
+    returned: float
+    ended: float
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

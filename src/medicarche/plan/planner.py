@@ -35,11 +35,12 @@ __all__ = ["make_plan", "plan_destroy"]
 _KINDS = tuple(Kind)
 #: half-made for ever: a server that failed, an image whose upload was cut off
 _BROKEN = {
-    Kind.SERVER: {"ERROR"},
+    # who observes waits for those being built: what is in BUILD here, is stuck there
+    Kind.SERVER: {"ERROR", "BUILD"},
     Kind.IMAGE: {"QUEUED", "SAVING", "UPLOADING", "IMPORTING", "KILLED"},
 }
 _HALF_MADE = {Kind.IMAGE}
-_RUNNING = {"", "ACTIVE", "BUILD"}
+_RUNNING = {"", "ACTIVE"}
 #: an image's deletion under way: neither there nor in the way
 _VANISHING = {"DELETED", "PENDING_DELETE", "SOFT_DELETED"}
 #: kinds whose deletion Neutron refuses while something refers to them

@@ -7,10 +7,11 @@ import zlib
 import pytest
 
 from fake_openstack.fault_table import ROWS, Row
+from fake_openstack.server_fates import FATES, INSTANCES, Fate, befall
 from fake_openstack.sweep import SCENARIOS, Rig
-from fake_openstack.sweep_fixtures import rig
+from fake_openstack.sweep_fixtures import rig, several
 
-__all__ = ["rig"]
+__all__ = ["rig", "several"]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
@@ -18,6 +19,11 @@ def test_a_fault_leaves_nothing_behind(rig: Rig, row: Row) -> None:
     points = [(scenario, call) for scenario in SCENARIOS for call in rig.calls(scenario) if row.at(call)]
     scenario, call = points[zlib.crc32(row.name.encode()) % len(points)]
     assert not rig.point(scenario, call, row)
+
+
+@pytest.mark.parametrize("fate", FATES, ids=lambda fate: fate.name)
+def test_a_servers_fate_leaves_nothing_behind(several: Rig, fate: Fate) -> None:
+    assert not befall(several, SCENARIOS[0], fate, zlib.crc32(fate.name.encode()) % len(INSTANCES))
 
 
 def test_the_sweep_sees_a_duplicate(rig: Rig) -> None:

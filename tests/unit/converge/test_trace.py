@@ -6,8 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from medicarche.converge.result import Timing
-from medicarche.converge.trace import chrome_trace, keep, summarize
+from medicarche.converge.trace import Timing, chrome_trace, keep, summarize
 from medicarche.plan.model import Action, Verb
 from medicarche.plan.resources import Network
 

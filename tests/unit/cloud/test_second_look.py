@@ -1,0 +1,86 @@
+"""What one list lacks is looked for again before it is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fake_openstack import Fault, Kind
+from fake_openstack.company import plan, provision
+from medicarche.cloud.listing import united
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fake_openstack import FakeOpenStack
+    from medicarche.cloud import Connections
+
+
+@pytest.fixture(name="image")
+def _image(tmp_path: Path) -> Path:
+    path = tmp_path / "image.raw"
+    path.write_bytes(b"disk")
+    return path
+
+
+def _emptied(body: Any) -> Any:  # noqa: ANN401 - JSON
+    return {key: [] if isinstance(value, list) else value for key, value in body.items()}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/network/v2.0/networks",
+        "/network/v2.0/subnets",
+        "/network/v2.0/routers",
+        "/network/v2.0/ports",
+        "/network/v2.0/security-groups",
+        "/network/v2.0/floatingips",
+        "/compute/v2.1/servers/detail",
+        "/compute/v2.1/os-keypairs",
+        "/compute/v2.1/flavors/detail",
+        "/image/v2/images",
+    ],
+)
+def test_a_list_that_comes_back_empty_once_leads_to_nothing(
+    cloud: FakeOpenStack, connections: Connections, image: Path, path: str
+) -> None:
+    provision(connections, image)
+    fault = Fault(Kind.CHANGE, "GET", f"{path}($|\\?)", change=_emptied)
+    cloud.order(fault)
+    assert plan(connections).empty
+    assert not fault.times
+
+
+def test_where_nothing_is_missing_nothing_is_asked_twice(
+    cloud: FakeOpenStack, connections: Connections, image: Path
+) -> None:
+    provision(connections, image)
+    cloud.faults.calls.clear()
+    assert plan(connections).empty
+    asked = [call for call in cloud.faults.calls if "/flavors" not in call[1] and "/subnets" not in call[1]]
+    assert len(asked) == len(set(asked))
+
+
+def test_what_either_look_has_seen_is_there_as_the_later_one_saw_it() -> None:
+    first: dict[str, list[dict[str, Any]]] = {
+        "routers": [{"id": "a", "name": "old"}, {"id": "b"}],
+        "keypairs": [{"keypair": {"name": "k"}}],
+    }
+    second: dict[str, list[dict[str, Any]]] = {
+        "routers": [{"id": "c"}, {"id": "a", "name": "new"}],
+        "keypairs": [{"keypair": {"name": "k"}}],
+    }
+    assert united(first, second) == {
+        "routers": [{"id": "a", "name": "new"}, {"id": "b"}, {"id": "c"}],
+        "keypairs": [{"keypair": {"name": "k"}}],
+    }
+
+
+def test_a_role_is_one_however_often_it_is_seen() -> None:
+    role = {"user": {"id": "u"}, "role": {"id": "r"}, "scope": {"project": {"id": "p"}}, "links": {}}
+    again = {"links": {"assignment": "x"}, **{key: role[key] for key in ("scope", "role", "user")}}
+    assert united({"role_assignments": [role]}, {"role_assignments": [again]}) == {
+        "role_assignments": [again]
+    }
