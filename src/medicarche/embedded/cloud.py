@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -20,34 +18,30 @@ from medicarche.embedded import (
     configure,
     kvm,
     logs,
-    namespace,
     package_proxy,
     preflight,
-    readiness,
     recipe,
     rootfs,
 )
 from medicarche.embedded.mirrors import mirrors_for
 from medicarche.embedded.node import Node
+from medicarche.embedded.service_watch import ServiceWatch
 from medicarche.embedded.status import CloudStatus, SiteFacts
-from medicarche.errors import CommandError, MachineError
+from medicarche.errors import MachineError
 from medicarche.paths import Paths
 from medicarche.private_files import write_private
-from medicarche.process import last_lines
 from medicarche.spec.environment import Mirrors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from medicarche.progress import Reporter, Stage
+    from medicarche.progress import Reporter
 
 __all__ = ["EmbeddedCloud"]
 
 PROXY_PORT: Final = 3142
 DASHBOARD_PORT: Final = 8080
 RUN: Final = Path("/run/medicarche")
-#: measured: 35 s on two idle cores, 300 s with five clouds starting on them at once
-_READY_SECONDS: Final = 600.0
 
 
 class EmbeddedCloud:
@@ -75,6 +69,7 @@ class EmbeddedCloud:
         self._mirrors = mirrors or Mirrors()
         self._node = Node(f"medicarche-{name}", self.folder, RUN / name)
         self._secrets_file = self.folder / "secrets.json"
+        self._services = ServiceWatch(self._node, self._secrets_file)
         self._log = self.folder / "build.log"
         self._fits = False
 
@@ -126,7 +121,7 @@ class EmbeddedCloud:
             self.preflight()
         with runlock.held(self._lock_file, f"the embedded cloud {self.name}"):
             self._check_owner()
-            if self._marked_ready() and not self._look():
+            if self._services.marked_ready() and not self._services.look():
                 self._start_helpers()
                 return
             self.make_room(reporter)
@@ -156,8 +151,8 @@ class EmbeddedCloud:
                 self._node.start((schema.tree, packages.tree))
                 self._start_helpers()
             with reporter.stage("Waiting for OpenStack's services") as stage:
-                self._wait(started, stage)
-            write_private(self._ready_file, json.dumps({"since": started}).encode())
+                self._services.wait(started, stage)
+            self._services.mark_ready(started)
             (self.folder / "complete").touch()
 
     def down(self, reporter: Reporter) -> None:
@@ -191,8 +186,8 @@ class EmbeddedCloud:
         waiting: Mapping[str, str] = {}
         state: Literal["absent", "stopped", "running", "ready"]
         if self._node.leader() is not None and self._ours():
-            waiting = self._look()
-            state = "running" if waiting or not self._marked_ready() else "ready"
+            waiting = self._services.look()
+            state = "running" if waiting or not self._services.marked_ready() else "ready"
         else:
             state = "stopped" if (self.folder / "data").is_dir() else "absent"
         forwards = tuple(bridge.state(self.folder).get("forwards", ()))
@@ -313,92 +308,10 @@ class EmbeddedCloud:
         except (OSError, ValueError, KeyError):
             return [_DASHBOARD]
 
-    def _wait(self, started: float, stage: Stage) -> None:
-        leader = self._node.leader()
-        waiting: dict[str, str] = {}
-        with subprocess.Popen(
-            self._readiness(leader, started, _READY_SECONDS),
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # a terminal's Ctrl-C is for us alone
-        ) as p:
-            assert p.stdout is not None  # noqa: S101 - for the type checker: it was asked for
-            try:
-                for line in p.stdout:
-                    waiting = json.loads(line)
-                    stage.update(", ".join(waiting))
-                    if self._node.leader() != leader:
-                        p.kill()
-            except BaseException:
-                p.kill()
-                raise
-        if p.returncode != 0:
-            raise self._failure(waiting)
-
-    def _failure(self, waiting: Mapping[str, str]) -> CommandError:
-        if self._node.leader() is None:
-            said = last_lines(self._node.console)
-            return CommandError(
-                f"the node ended while OpenStack's services were starting; its last words:\n{said}",
-                hint="try again: medicarche cloud up",
-            )
-        probe = next(iter(waiting), "identity")
-        service = readiness.LOGS[probe]
-        reasons = "\n".join(f"- {name}: {why}" for name, why in waiting.items())
-        return CommandError(
-            f"OpenStack's services aren't ready after {_READY_SECONDS:g} s:\n{reasons}\n"
-            f"The last lines of {service}:\n{self.logs(service, 12)}",
-            hint=f"medicarche cloud logs {service}",
-        )
-
-    def _look(self) -> dict[str, str]:
-        """Ask all services once; returns who isn't ready, and why."""
-        leader = self._node.leader()
-        if leader is None:
-            return {"node": "it doesn't run"}
-        done = subprocess.run(
-            self._readiness(leader, self._since(), 0),
-            start_new_session=True,  # as in `_wait`
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        try:
-            found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
-        except (ValueError, IndexError):
-            return {"readiness": done.stderr.strip()[-200:] or "no answer"}
-        return found
-
-    def _readiness(self, leader: int | None, since: float, seconds: float) -> list[str]:
-        return namespace.inside_command(
-            self.netns,
-            [
-                # it dies with us: left over, it would keep the name space
-                *("setpriv", "--pdeathsig", "KILL", "--"),
-                *(
-                    sys.executable,
-                    "-c",
-                    "import sys; from medicarche.embedded.readiness import main; sys.exit(main())",
-                ),
-                *("--secrets", str(self._secrets_file), "--since", str(since), "--seconds", str(seconds)),
-                *("--metadata-socket", f"/proc/{leader}/root/var/lib/neutron/metadata_proxy"),
-            ],
-        )
-
-    def _since(self) -> float:
-        try:
-            return float(json.loads(self._ready_file.read_text(encoding="utf-8"))["since"])
-        except (OSError, ValueError, KeyError):
-            return 0.0
-
-    def _marked_ready(self) -> bool:
-        return self._ready_file.exists() and self._node.leader() is not None
-
     # --- ending
 
     def _stop(self) -> None:
-        self._ready_file.unlink(missing_ok=True)
+        self._services.forget()
         bridge.stop(self.folder)
         package_proxy.stop(self.folder / "proxy")
         self._node.stop()
@@ -426,10 +339,6 @@ class EmbeddedCloud:
     @property
     def _owner_file(self) -> Path:
         return self._node.run_folder / "owner"
-
-    @property
-    def _ready_file(self) -> Path:
-        return self._node.run_folder / "ready"
 
     def _ours(self) -> bool:
         try:
