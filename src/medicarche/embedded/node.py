@@ -8,6 +8,7 @@ whoever was killed when.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -33,6 +34,13 @@ _JOIN: Final = (
 )
 # mounts the layers, in a mount name space of its own, then becomes the node
 _MOUNT: Final = 'mount -t overlay -o "$1" medicarche "$2" || exit 72; shift 2; exec "$@"'
+# `ip netns add` mounts its folder over itself once, which hides what was mounted in it before. In a copy of
+# all mounts the cover may go; and to remove a file that is a mount point elsewhere unmounts it there
+_UNCOVER: Final = (
+    'folder=$(dirname "$1"); '
+    'while mountpoint -q "$folder"; do umount --lazy "$folder"; done; '
+    'while mountpoint -q "$1"; do umount --lazy "$1"; done; rm "$1"'
+)
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -231,15 +239,16 @@ class Node:
         if not self.netns.exists():
             return
         # as often as it is mounted: a killed start may have been repeated
-        while any(line.split()[4] == str(self.netns) for line in _mounts()):
+        while os.path.ismount(self.netns):
             run(["umount", "--lazy", self.netns])
-        self.netns.unlink(missing_ok=True)
+        try:
+            self.netns.unlink()
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            run(["unshare", "--mount", "--propagation=private", "--", "sh", "-c", _UNCOVER, "sh", self.netns])
         with suppress(OSError):
             NETNS_FOLDER.rmdir()  # where it is empty, and nobody else's mount
-
-
-def _mounts() -> list[str]:
-    return Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
 
 
 def _escape(path: Path) -> str:

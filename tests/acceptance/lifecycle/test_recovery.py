@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from medicarche.embedded import cgroups
+from medicarche.embedded import cgroups, node
 from medicarche.embedded.node import Node
 from medicarche.testing.hoststate import loop_devices
 
@@ -85,6 +85,26 @@ def test_the_machine_was_rebooted(breakable: Sandbox) -> None:
     (sandbox.run_folder.parent / f"{sandbox.name}.lock").unlink()
     # provision alone is enough: it brings the cloud up by itself
     _all_is_back(sandbox, servers)
+
+
+@pytest.mark.usefixtures("_root")
+def test_a_name_space_that_iproute2_has_hidden_is_removed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first `ip netns add` on a machine mounts the folder of name spaces over itself."""
+    monkeypatch.setattr(node, "NETNS_FOLDER", tmp_path / "netns")
+    made = Node("medicarche-hidden", tmp_path, tmp_path / "run")
+    made._make_netns()
+    subprocess.run(["mount", "--rbind", made.netns.parent, made.netns.parent], check=True)
+    subprocess.run(["unshare", f"--net={made.netns}", "true"], check=True, timeout=30)
+    mounts = Path("/proc/self/mountinfo")
+    assert mounts.read_text(encoding="utf-8").count(str(made.netns)) > 0
+    try:
+        made._remove_netns()
+        assert not made.netns.exists()
+        assert str(made.netns) not in mounts.read_text(encoding="utf-8")
+    finally:
+        subprocess.run(["umount", "--lazy", made.netns.parent], check=True, timeout=30)
 
 
 def test_destroy_removes_what_is_ours_and_nothing_else(breakable: Sandbox) -> None:
