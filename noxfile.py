@@ -18,6 +18,8 @@ PYTHON_FILES = ("src", "tests", "noxfile.py", "conftest.py", "run")
 
 #: what the tests need beyond the project's own extras
 TESTING = ("hypothesis>=6.112", "jsonschema>=4.23", "pytest-timeout>=2.3")
+#: seconds until a test that hangs fails, and says where; far above what the slowest needs on a busy machine
+STUCK = ("--timeout=900",)
 STUBS = ("types-jsonschema", "types-paramiko", "types-requests")
 
 
@@ -50,14 +52,14 @@ def destroy(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Unit tests: no root, no network."""
     install(session, "deploy", "acceptance", also=TESTING)
-    session.run("pytest", "tests/unit", "-n", "auto", *session.posargs)
+    session.run("pytest", "tests/unit", "-n", "auto", *STUCK, *session.posargs)
 
 
 @nox.session
 def faults(session: nox.Session) -> None:
     """Fault sweep: all that can go wrong, at every call, on a fake cloud. Minutes; no root, no network."""
     install(session, "deploy", "acceptance", also=TESTING)
-    session.run("pytest", "tests/faults", "-n", "auto", *session.posargs)
+    session.run("pytest", "tests/faults", "-n", "auto", *STUCK, *session.posargs)
 
 
 @nox.session
