@@ -13,7 +13,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["provision"]
 
 ROOT = Path(__file__).resolve().parent
-PYTHON_FILES = ("src", "tests", "noxfile.py", "conftest.py", "run")
+PYTHON_FILES = ("src", "tests", "benchmarks", "noxfile.py", "conftest.py", "run")
 
 
 #: what the tests need beyond the project's own extras
@@ -60,6 +60,29 @@ def faults(session: nox.Session) -> None:
     """Fault sweep: all that can go wrong, at every call, on a fake cloud. Minutes; no root, no network."""
     install(session, "deploy", "acceptance", also=TESTING)
     session.run("pytest", "tests/faults", "-n", "auto", *STUCK, *session.posargs)
+
+
+@nox.session
+def malformed(session: nox.Session) -> None:
+    """Environment files that are wrong in any way, 10,000 of them. Minutes; no root, no network."""
+    install(session, "deploy", "acceptance", also=TESTING)
+    count = {"MEDICARCHE_MALFORMED": "10000"}
+    session.run("pytest", "tests/unit/spec/test_malformed.py", "-n", "auto", *session.posargs, env=count)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Benchmark beside an Ansible playbook of the same scope, on an embedded cloud of its own. As root."""
+    install(session, "deploy")
+    theirs = Path(session.virtualenv.location).with_name("bench-ansible")
+    requirements = ROOT / "benchmarks" / "ansible" / "requirements.txt"
+    if not (theirs / "bin" / "ansible-playbook").exists():
+        session.run("python", "-m", "venv", str(theirs))
+        session.run(str(theirs / "bin" / "pip"), "install", "-q", "-r", str(requirements), external=True)
+    os.environ.setdefault("MEDICARCHE_EMBEDDED_NAME", "b" + hashlib.sha256(bytes(ROOT)).hexdigest()[:6])
+    playbook = theirs / "bin" / "ansible-playbook"
+    paths = {"PYTHONPATH": str(ROOT / "tests")}
+    session.run("python", "benchmarks/bench.py", "--ansible", str(playbook), *session.posargs, env=paths)
 
 
 @nox.session

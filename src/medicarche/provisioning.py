@@ -124,9 +124,12 @@ def plan(selection: Selection, reporter: Reporter | None = None) -> Planned:
     Raises:
         CloudError: the cloud can't be used as it is.
     """
-    connections = people.with_passwords(connect(selection.target), selection.folder)
-    site = site_of(selection)
-    wanted = derive(selection.environment, site)
+    # Keystone takes its time; in the meantime what is wanted is worked out
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="connect") as pool:
+        connecting = pool.submit(connect, selection.target)
+        site = site_of(selection)
+        wanted = derive(selection.environment, site)
+        connections = people.with_secrets(connecting.result(), selection.folder)
     note = (reporter or SilentReporter()).note
     observed = observe(connections, selection.environment.name, wanted, note=note)
     planned = make_plan(selection.environment.name, wanted, observed)
@@ -192,6 +195,9 @@ def provision(
         people.forget_others(
             selection.folder, [p.login for p in selection.environment.people if p.cloud_role is not None]
         )
+        people.forget_credentials(
+            selection.folder, [c.name for c in selection.environment.application_credentials]
+        )
         if selection.embedded is not None:
             selection.embedded.forward(forwards.wanted(selection.environment, instances))
         deployment = None
@@ -220,6 +226,10 @@ def destroy(selection: Selection, reporter: Reporter) -> Destroyed:
             _apply(selection, connections, planned, reporter)
         after = observe(connections, selection.environment.name, wanted)
         people.forget_others(selection.folder, [o.resource.name for o in after if _is_account(o)])
+        people.forget_credentials(
+            selection.folder,
+            [o.resource.name for o in after if o.resource.kind is Kind.APPLICATION_CREDENTIAL],
+        )
     return Destroyed(planned, before, after)
 
 

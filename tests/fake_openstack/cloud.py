@@ -99,6 +99,7 @@ class FakeOpenStack:
         counts = {
             "users": len(self.people.users),
             "role_assignments": len(self.people.grants),
+            "application_credentials": len(self.keystone.application_credentials) - 1,
             "flavors": len(nova.flavors),
             "key_pairs": len(nova.key_pairs),
             "servers": len(nova.servers),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fake_openstack.wire import Answer, Caller, Refusal, Request, Router, new_id
@@ -10,7 +10,7 @@ from fake_openstack.wire import Answer, Caller, Refusal, Request, Router, new_id
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Keystone", "User"]
+__all__ = ["Keystone", "User", "refuse"]
 
 
 @dataclass
@@ -34,10 +34,26 @@ class Keystone:
             "demo": User("demo", "secret", "project-demo", ("member", "reader")),
             "admin": User("admin", "secret", "project-admin", ("admin", "member", "reader")),
         }
-        self.application_credentials = {"credential-demo": ("credential-secret", "demo")}
+        #: id → what is listed, with the secret and the user's name
+        self.application_credentials: dict[str, dict[str, Any]] = {
+            "credential-demo": {
+                "id": "credential-demo",
+                "name": "by hand",
+                "description": "",
+                "project_id": "project-demo",
+                "roles": [{"id": "id-member", "name": "member"}, {"id": "id-reader", "name": "reader"}],
+                "unrestricted": False,
+                "_secret": "credential-secret",
+                "_user": "demo",
+            }
+        }
         self._tokens: dict[str, Caller] = {}
         router.add("GET", "/identity(?:/v3)?", self._version)
         router.add("POST", "/identity/v3/auth/tokens", self._authenticate)
+        path = "/identity/v3/users/user-([^/]+)/application_credentials"
+        router.add("GET", path, self._list_credentials)
+        router.add("POST", path, self._create_credential)
+        router.add("DELETE", f"{path}/([^/]+)", self._delete_credential)
 
     def caller(self, token: str) -> Caller | None:
         """Return who a token belongs to."""
@@ -52,9 +68,9 @@ class Keystone:
         return Answer(200, {"version": {"id": "v3.14", "status": "stable", "links": [link]}})
 
     def _authenticate(self, request: Request) -> Answer:
-        user = self._user(request.json["auth"]["identity"])
+        user, credential = self._user(request.json["auth"]["identity"])
         token = new_id()
-        self._tokens[token] = Caller(f"user-{user.name}", user.project, user.roles)
+        self._tokens[token] = Caller(f"user-{user.name}", user.project, user.roles, credential)
         body = {
             "token": {
                 "methods": ["password"],
@@ -76,17 +92,76 @@ class Keystone:
         }
         return Answer(201, body, {"X-Subject-Token": token})
 
-    def _user(self, identity: dict[str, Any]) -> User:
+    def _list_credentials(self, request: Request) -> Answer:
+        user = self._owner(request)
+        found = [
+            {key: value for key, value in raw.items() if not key.startswith("_")}
+            for raw in self.application_credentials.values()
+            if raw["_user"] == user and request.query.get("name") in {None, raw["name"]}
+        ]
+        return Answer(200, {"application_credentials": found, "links": {}})
+
+    def _create_credential(self, request: Request) -> Answer:
+        user = self._owner(request)
+        self._need_password(request)
+        wanted = request.json["application_credential"]
+        if any(
+            (raw["_user"], raw["name"]) == (user, wanted["name"])
+            for raw in self.application_credentials.values()
+        ):
+            raise refuse(
+                409,
+                "Conflict",
+                "Conflict occurred attempting to store application_credential - Duplicate entry found with"
+                f" name {wanted['name']}.",
+            )
+        made = {
+            "id": new_id().replace("-", ""),
+            "name": wanted["name"],
+            "description": wanted["description"],
+            "project_id": request.who.project_id,
+            "roles": [{"id": f"id-{role['name']}", **role} for role in wanted["roles"]],
+            "unrestricted": wanted["unrestricted"],
+        }
+        self.application_credentials[made["id"]] = {**made, "_secret": wanted["secret"], "_user": user}
+        return Answer(201, {"application_credential": {**made, "secret": wanted["secret"]}})
+
+    def _delete_credential(self, request: Request) -> Answer:
+        self._owner(request)
+        self._need_password(request)
+        if self.application_credentials.pop(request.groups[1], None) is None:
+            raise refuse(404, "Not Found", "Could not find Application Credential.")
+        return Answer(204)
+
+    def _owner(self, request: Request) -> str:
+        if request.who.user_id != f"user-{request.groups[0]}":
+            raise refuse(403, "Forbidden", "You are not authorized to perform the requested action.")
+        return request.groups[0]
+
+    def _need_password(self, request: Request) -> None:
+        if request.who.by_credential:
+            raise refuse(
+                403,
+                "Forbidden",
+                "Using method 'application_credential' is not allowed for managing additional application"
+                " credentials.",
+            )
+
+    def _user(self, identity: dict[str, Any]) -> tuple[User, bool]:
         if "application_credential" in identity["methods"]:
             given = identity["application_credential"]
-            secret, name = self.application_credentials.get(given["id"], ("", ""))
-            if secret and secret == given["secret"]:
-                return self.users[name]
+            for raw in self.application_credentials.values():
+                of_user = given.get("user", {}).get("id") == f"user-{raw['_user']}"
+                named = of_user and given.get("name") == raw["name"]
+                if (named or given.get("id") == raw["id"]) and given["secret"] == raw["_secret"]:
+                    user = self.users[raw["_user"]]
+                    roles = tuple(role["name"] for role in raw["roles"])
+                    return replace(user, roles=roles), True
         else:
             given = identity["password"]["user"]
-            user = self.users.get(given["name"])
-            if user is not None and user.password == given["password"]:
-                return user
+            known = self.users.get(given["name"])
+            if known is not None and known.password == given["password"]:
+                return known, False
         raise Refusal(
             401,
             {
@@ -116,3 +191,8 @@ class Keystone:
             for interface in ("public", "internal", "admin")
         ]
         return {"id": kind, "type": kind, "name": kind, "endpoints": endpoints}
+
+
+def refuse(status: int, title: str, message: str) -> Refusal:
+    """Return a refusal in Keystone's form."""
+    return Refusal(status, {"error": {"code": status, "title": title, "message": message}})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fake_openstack.keystone import refuse
 from fake_openstack.wire import Answer, Refusal, Request, Router, new_id
 
 if TYPE_CHECKING:
@@ -16,10 +17,6 @@ Raw = dict[str, Any]
 ROLES = ("admin", "member", "reader")
 USER = "/identity/v3/users/([^/]+)"
 GRANT = "/identity/v3/projects/([^/]+)/users/([^/]+)/roles/([^/]+)"
-
-
-def _refuse(status: int, title: str, message: str) -> Refusal:
-    return Refusal(status, {"error": {"code": status, "title": title, "message": message}})
 
 
 class People:
@@ -67,7 +64,7 @@ class People:
         _need_admin(request)
         wanted = dict(request.json["user"])
         if any(user["name"] == wanted["name"] for user in self.users.values()):
-            raise _refuse(
+            raise refuse(
                 409,
                 "Conflict",
                 "Conflict occurred attempting to store user - Duplicate entry found with name"
@@ -99,7 +96,7 @@ class People:
         try:
             return self.users[identifier]
         except KeyError:
-            raise _refuse(404, "Not Found", f"Could not find user: {identifier}.") from None
+            raise refuse(404, "Not Found", f"Could not find user: {identifier}.") from None
 
     def _list_roles(self, request: Request) -> Answer:
         _need_admin(request)
@@ -133,7 +130,7 @@ class People:
         project, user, role = request.groups
         self._user(user)
         if role.removeprefix("id-") not in self.roles:
-            raise _refuse(404, "Not Found", f"Could not find role: {role}.")
+            raise refuse(404, "Not Found", f"Could not find role: {role}.")
         self.grants.add((project, user, role))
         return Answer(204)
 
@@ -141,7 +138,7 @@ class People:
         _need_admin(request)
         project, user, role = request.groups
         if (project, user, role) not in self.grants:
-            raise _refuse(404, "Not Found", "Could not find role assignment.")
+            raise refuse(404, "Not Found", "Could not find role assignment.")
         self.grants.remove((project, user, role))
         return Answer(204)
 
@@ -191,4 +188,4 @@ class People:
 
 def _need_admin(request: Request) -> None:
     if not request.who.admin:
-        raise _refuse(403, "Forbidden", "You are not authorized to perform the requested action.")
+        raise refuse(403, "Forbidden", "You are not authorized to perform the requested action.")

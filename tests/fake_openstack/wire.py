@@ -36,6 +36,7 @@ class Caller:
     user_id: str
     project_id: str
     roles: tuple[str, ...]
+    by_credential: bool = False
 
     @property
     def admin(self) -> bool:

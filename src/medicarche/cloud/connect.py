@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from openstack.config.cloud_region import CloudRegion
     from openstack.connection import Connection as SdkConnection
 
-    from medicarche.plan.resources import User
+    from medicarche.plan.resources import ApplicationCredential, User
 
 __all__ = ["Connection", "Connections", "Target", "Traffic", "connect"]
 
@@ -73,11 +74,20 @@ class Traffic:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._methods: Counter[str] = Counter()
+        self._writes = 0
 
-    def count(self, method: str) -> None:
+    def count(self, method: str, url: str) -> None:
         """Count one request."""
+        writes = method not in {"GET", "HEAD"} and not url.rstrip("/").endswith("/auth/tokens")
         with self._lock:
             self._methods[method] += 1
+            self._writes += writes
+
+    @property
+    def writes(self) -> int:
+        """The requests so far that change something; authentication isn't one."""
+        with self._lock:
+            return self._writes
 
     @property
     def requests(self) -> int:
@@ -95,6 +105,7 @@ class Connection:
         project_id: the project that the user is in.
         project_name: its name.
         domain_id: the domain that the project is in.
+        user_id: who the user is.
         roles: the user's roles there, lower case.
         sdk: openstacksdk's connection, for what isn't done here.
     """
@@ -103,6 +114,7 @@ class Connection:
     project_id: str
     project_name: str
     domain_id: str
+    user_id: str
     roles: frozenset[str]
     compute: Api
     network: Api
@@ -131,6 +143,7 @@ class Connections:
         traffic: counts all requests of both.
         password_of: makes the password of a user that is about to be made, and has handed it over to its
             owner before it returns it: a run may be killed right after.
+        secret_of: the same for an application credential's secret; given its name in the cloud too.
     """
 
     target: Target
@@ -139,6 +152,7 @@ class Connections:
     clock: Clock = field(default_factory=Clock)
     traffic: Traffic = field(default_factory=Traffic)
     password_of: Callable[[User], str] | None = None
+    secret_of: Callable[[ApplicationCredential, str], str] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -169,12 +183,11 @@ def connect(target: Target, *, clock: Clock | None = None, read_timeout: float =
     clock = clock or Clock()
     traffic = Traffic()
     adapter = _HttpAdapter(traffic, min(DISCOVERY_TIMEOUT, read_timeout))
-    member = _connect(target, target.cloud, clock, adapter)
-    admin = None
-    if target.admin_cloud is not None and target.admin_cloud != target.cloud:
-        admin = _connect(target, target.admin_cloud, clock, adapter)
-    elif "admin" in member.roles:
-        admin = member
+    # each waits for Keystone, which takes its time over a password: both at once
+    entries = list(dict.fromkeys(entry for entry in (target.cloud, target.admin_cloud) if entry is not None))
+    with ThreadPoolExecutor(max_workers=len(entries), thread_name_prefix="connect") as pool:
+        member, *others = pool.map(lambda entry: _connect(target, entry, clock, adapter), entries)
+    admin = others[0] if others else member if "admin" in member.roles else None
     adapter.read_timeout = read_timeout
     return Connections(target=target, member=member, admin=admin, clock=clock, traffic=traffic)
 
@@ -189,7 +202,7 @@ class _HttpAdapter(keystoneauth1.session.TCPKeepAliveAdapter):
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]  # noqa: ANN401 - requests' own options
         """Send one request; see `requests.adapters.HTTPAdapter`."""
-        self._traffic.count(request.method or "")
+        self._traffic.count(request.method or "", request.url or "")
         options["timeout"] = (CONNECT_TIMEOUT, self.read_timeout)
         return super().send(request, **options)
 
@@ -246,6 +259,7 @@ def _connect(target: Target, entry: str, clock: Clock, adapter: _HttpAdapter) ->
         project_id=access.project_id or "",
         project_name=access.project_name or "",
         domain_id=access.project_domain_id or "default",
+        user_id=access.user_id or "",
         roles=frozenset(role.lower() for role in access.role_names or ()),
         compute=apis["compute"],
         network=apis["network"],

@@ -17,7 +17,7 @@ from medicarche.plan.resources import Flavor, Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from medicarche.cloud.connect import Connections
+    from medicarche.cloud.connect import Connection, Connections
     from medicarche.plan.model import Observed
     from medicarche.plan.resources import Resource
 
@@ -26,7 +26,7 @@ __all__ = ["in_transition", "observe"]
 #: seconds that servers under way get to settle, and between two looks at them
 SETTLE_TIMEOUT, SETTLE_INTERVAL = 600.0, 2.0
 PAGE = 1000
-FORBIDDEN = 403
+FORBIDDEN, NOT_FOUND = 403, 404
 EXTERNAL = "router:external"
 
 
@@ -154,6 +154,7 @@ def _calls(
         **_identity_calls(connections),
         **_quota_calls(connections, wanted),
     }
+    calls["application_credentials"] = lambda: _credentials(member)
     names = [resource.name for resource in wanted if resource.kind is Kind.IMAGE]
     if names:
         # Glance takes a list of names, quoted (API reference, "in:" operator)
@@ -187,6 +188,17 @@ def _identity_calls(connections: Connections) -> dict[str, Callable[[], list[Raw
         "users": lambda: listed("/users", "users", domain_id=member.domain_id),
         "role_assignments": lambda: listed("/role_assignments", "role_assignments", **scope),
     }
+
+
+def _credentials(member: Connection) -> list[Raw]:
+    path = f"/users/{member.user_id}/application_credentials"
+    try:
+        return member.identity.collection(path, "application_credentials")
+    except ApiError as error:
+        # a policy that hides them, or a Keystone from before Queens (2018)
+        if error.status in {FORBIDDEN, NOT_FOUND}:
+            return []
+        raise
 
 
 def _quota_calls(connections: Connections, wanted: Sequence[Resource]) -> dict[str, Callable[[], list[Raw]]]:

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 __all__ = ["Schedule", "service_of"]
 
 #: calls under way per service: more only queue up in a small cloud's API
-LIMITS = {"compute": 4, "network": 6, "image": 2}
+LIMITS = {"compute": 4, "network": 6, "image": 2, "identity": 2}
+_IDENTITY = {Kind.PROJECT, Kind.USER, Kind.ROLE_ASSIGNMENT, Kind.APPLICATION_CREDENTIAL}
 
 
 def service_of(kind: Kind) -> str:
     """Return the service that a kind belongs to."""
     if kind is Kind.IMAGE:
         return "image"
+    if kind in _IDENTITY:
+        return "identity"
     return "compute" if kind in {Kind.FLAVOR, Kind.KEY_PAIR, Kind.SERVER} else "network"
 
 

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Literal
 
 from medicarche.plan.resources import (
+    ApplicationCredential,
     Flavor,
     FloatingIp,
     Image,
@@ -66,6 +67,7 @@ def derive(environment: Environment, site: Site) -> tuple[Resource, ...]:
     found: list[Resource] = [
         KeyPair(name=environment.key_pair, public_key=_without_comment(site.public_key)),
         *_people(environment),
+        *_application_credentials(environment),
         *_quotas(environment),
         *_flavors(environment),
         *_images(environment, site),
@@ -97,6 +99,13 @@ def _people(environment: Environment) -> Iterator[Resource]:
             user=user.address,
             project=project.address,
             role=str(person.cloud_role),
+        )
+
+
+def _application_credentials(environment: Environment) -> Iterator[Resource]:
+    for credential in environment.application_credentials:
+        yield ApplicationCredential(
+            name=credential.name, roles=(credential.role,), purpose=credential.why[:_LONGEST_PURPOSE]
         )
 
 

@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 __all__ = ["ordered"]
 
 #: what no quota of the project counts
-_UNLIMITED = {Kind.PROJECT, Kind.QUOTA, Kind.USER, Kind.ROLE_ASSIGNMENT, Kind.FLAVOR, Kind.IMAGE}
+_UNLIMITED = {
+    Kind.PROJECT, Kind.QUOTA, Kind.USER, Kind.ROLE_ASSIGNMENT, Kind.APPLICATION_CREDENTIAL,
+    Kind.FLAVOR, Kind.IMAGE,
+}  # fmt: skip
 _RANK = {kind: index for index, kind in enumerate(Kind)}
 
 

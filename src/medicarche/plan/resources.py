@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal
 __all__ = [
     "IGNORE",
     "REPLACE",
+    "ApplicationCredential",
     "Flavor",
     "FloatingIp",
     "Image",
@@ -50,6 +51,7 @@ class Kind(StrEnum):
     QUOTA = "quota"
     USER = "user"
     ROLE_ASSIGNMENT = "role_assignment"
+    APPLICATION_CREDENTIAL = "application_credential"
     FLAVOR = "flavor"
     IMAGE = "image"
     KEY_PAIR = "key_pair"
@@ -129,6 +131,21 @@ class RoleAssignment(Resource):
     user: str = field(metadata=REPLACE)
     project: str = field(metadata=REPLACE)
     role: str = field(metadata=REPLACE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationCredential(Resource):
+    """What a program acts with, as the project's member and with no more than these roles.
+
+    Only the member itself makes one (Keystone API, ``application_credentials``); its secret is known to who
+    holds its file, and to nobody else.
+    """
+
+    kind = Kind.APPLICATION_CREDENTIAL
+
+    #: sorted
+    roles: tuple[str, ...] = field(metadata=REPLACE)
+    purpose: str = field(default="", metadata=IGNORE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

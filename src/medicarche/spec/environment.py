@@ -194,6 +194,15 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class ApplicationCredentialSpec:
+    """What a program acts with on the cloud. ``role``: member or reader; ``why``: what it is for."""
+
+    name: str
+    role: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """The whole environment. ``source`` is the file that it was read from."""
 
@@ -213,6 +222,7 @@ class Environment:
     instances: tuple[Instance, ...]
     applications: tuple[Application, ...]
     people: tuple[Person, ...] = ()
+    application_credentials: tuple[ApplicationCredentialSpec, ...] = ()
     #: the project's limits, by the environment file's names
     quotas: tuple[tuple[str, int], ...] = ()
 

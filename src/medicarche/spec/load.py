@@ -9,6 +9,7 @@ from medicarche.spec.checks import CHECKS, RESERVED_PORTS, Content
 from medicarche.spec.document import Document, KeyPath, Problem, read
 from medicarche.spec.environment import (
     Application,
+    ApplicationCredentialSpec,
     Environment,
     FlavorSpec,
     ImageSpec,
@@ -210,6 +211,10 @@ def _environment(path: Path, file: EnvironmentFile, applications: tuple[Applicat
                 cloud_role=file.groups[person.group].cloud_role,
             )
             for login, person in file.people.items()
+        ),
+        application_credentials=tuple(
+            ApplicationCredentialSpec(name=name, role=credential.role, why=credential.why)
+            for name, credential in file.application_credentials.items()
         ),
         quotas=tuple((name, limit) for name, limit in file.quotas.model_dump().items() if limit is not None),
     )

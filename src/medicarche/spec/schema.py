@@ -250,6 +250,15 @@ class PersonModel(Model):
     group: Name = Field(description="Name of the person's group.")
 
 
+class ApplicationCredentialModel(Model):
+    """What a program acts with on the cloud, as the project's member and with one of its roles only."""
+
+    role: Literal["member", "reader"] = Field(
+        default="reader", description="What it may do: member (change the project), reader (look at it)."
+    )
+    why: Text = Field(description="What it is for.")
+
+
 class QuotasModel(Model):
     """Limits of the project; those that aren't written stay as the cloud has them."""
 
@@ -300,6 +309,11 @@ class EnvironmentFile(Model):
     people: dict[Login, PersonModel] = Field(
         default_factory=dict,
         description="People by login; each has an account of their own, with the role of their group.",
+    )
+    application_credentials: dict[Name, ApplicationCredentialModel] = Field(
+        default_factory=dict,
+        description="Application credentials by name: for programs that act on the cloud. Each is handed over"
+        " by a file of its own.",
     )
     quotas: QuotasModel = Field(default_factory=QuotasModel, description="Limits of the project.")
 

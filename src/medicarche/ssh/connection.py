@@ -13,8 +13,6 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-import paramiko
-
 from medicarche.errors import Unreachable
 from medicarche.private_files import make_private_folder
 from medicarche.ssh.instance import addresses
@@ -24,6 +22,8 @@ from medicarche.ssh.known_hosts import KnownHosts, entry
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    import paramiko
 
     from medicarche.progress import Reporter
     from medicarche.ssh.instance import Instance
@@ -112,6 +112,8 @@ class Ssh:
         Raises:
             Unreachable: no answer, an unknown or different host key, or the key is refused.
         """
+        import paramiko  # noqa: PLC0415 - slow to import, and not always wanted
+
         address = _address(instance)
         client = paramiko.SSHClient()
         client.set_missing_host_key_policy(paramiko.RejectPolicy())
@@ -167,6 +169,8 @@ class Ssh:
     def _execute(
         self, client: paramiko.SSHClient, instance: Instance, command: str, timeout: float
     ) -> tuple[int, str, str]:
+        import paramiko  # noqa: PLC0415 - as above
+
         try:
             stdin, stdout, stderr = client.exec_command(command, timeout=timeout)
             stdin.close()

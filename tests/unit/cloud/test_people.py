@@ -61,7 +61,7 @@ def _folder(tmp_path: Path) -> Path:
 @pytest.fixture(name="able")
 def _able(connections: Connections, folder: Path) -> Connections:
     """Connections that can make users."""
-    return people.with_passwords(connections, folder)
+    return people.with_secrets(connections, folder)
 
 
 @pytest.fixture(name="alone")

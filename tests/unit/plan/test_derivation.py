@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from medicarche.plan import derive, make_plan
 from medicarche.plan.resources import (
+    ApplicationCredential,
     FloatingIp,
     Image,
     KeyPair,
@@ -26,6 +27,7 @@ from medicarche.plan.resources import (
     User,
 )
 from medicarche.spec import Environment, Instance, Person, Site, load_environment
+from medicarche.spec.environment import ApplicationCredentialSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -260,6 +262,13 @@ def test_people_have_an_account_and_the_role_of_their_group(environment: Environ
         ("user/karim.benali", "member", "project/medicarche"),
         ("user/sophie.nguyen", "reader", "project/medicarche"),
     }
+
+
+def test_a_program_s_credential_has_its_role_only(environment: Environment) -> None:
+    credential = ApplicationCredentialSpec(name="supervision", role="reader", why="finds the instances")
+    environment = dataclasses.replace(environment, application_credentials=(credential,))
+    (made,) = _of(derive(environment, SITE), ApplicationCredential)
+    assert (made.name, made.roles, made.purpose) == ("supervision", ("reader",), "finds the instances")
 
 
 def test_limits_are_of_the_service_that_counts(environment: Environment) -> None:

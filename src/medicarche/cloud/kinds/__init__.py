@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medicarche.cloud.kinds.application_credential import ApplicationCredentialHandler
 from medicarche.cloud.kinds.flavor import FlavorHandler
 from medicarche.cloud.kinds.floating_ip import FloatingIpHandler
 from medicarche.cloud.kinds.identity import ProjectHandler, RoleAssignmentHandler, UserHandler
@@ -31,6 +32,7 @@ HANDLERS: dict[Kind, Handler] = {
         QuotaHandler(),
         UserHandler(),
         RoleAssignmentHandler(),
+        ApplicationCredentialHandler(),
         FlavorHandler(),
         ImageHandler(),
         KeyPairHandler(),
