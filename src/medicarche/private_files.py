@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["locked", "make_private_folder", "write_private"]
+__all__ = ["locked", "make_private_folder", "turn", "write_private"]
 
 
 def make_private_folder(folder: Path) -> Path:
@@ -57,9 +57,26 @@ def locked(folder: Path, name: str = ".lock") -> Iterator[None]:
     milliseconds; the next one waits.
     """
     make_private_folder(folder)
-    descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with turn(folder / name):
+        yield
+
+
+@contextmanager
+def turn(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Wait for our turn at a lock's file, which stays; the kernel gives the lock back when its holder dies.
+
+    Args:
+        path: the file, in a folder that is there.
+        waiting: called where another run has the lock, before it is waited for.
+    """
+    # not inherited: what is started under the lock doesn't hold it
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

@@ -20,12 +20,13 @@ import pytest
 
 from fake_openstack.faults import Fault, Kind
 from fake_openstack.proxy import HurtingProxy
-from medicarche import provisioning
-from medicarche.cloud import connect, observe
+from medicarche import converge, people, provisioning
+from medicarche.cloud import Target, connect, observe
 from medicarche.embedded import EmbeddedCloud, namespace
-from medicarche.errors import MedicarcheError
+from medicarche.errors import CloudRefused, MedicarcheError, Unreachable
 from medicarche.paths import Paths
 from medicarche.progress import SilentReporter
+from medicarche.spec import load_environment
 from medicarche.target import Options, Selection, select
 
 if TYPE_CHECKING:
@@ -166,6 +167,78 @@ def test_a_random_sample(real: Real) -> None:
     real.run(real.straight, destroys=True)
     assert real.marks() == []
     assert not wrong, "\n".join(wrong)
+
+
+def test_a_plain_member(real: Real, tmp_path: Path) -> None:
+    """What only an admin may create is named at once where it is missing, and used where it is there."""
+    text = ENVIRONMENT.read_text(encoding="utf-8") + "groups: {staff: {cloud_role: member}}\n"
+    text += "people: {faults.member: {name: A Member, group: staff}}\n"
+    file = tmp_path / "with-people.yaml"
+    file.write_text(text, encoding="utf-8")
+    with_people = replace(real.straight, environment=load_environment(file))
+    assert real.run(with_people, destroys=False) == 0
+    theirs = people.file_of(with_people.folder, "faults.member")
+    target = Target("member", theirs, people.CLOUD)
+
+    def as_member(name: str, *changes: tuple[str, str]) -> Selection:
+        changed = ENVIRONMENT.read_text(encoding="utf-8").replace("name: faults\n", f"name: {name}\n")
+        for old, new in changes:
+            assert old in changed
+            changed = changed.replace(old, new)
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(changed, encoding="utf-8")
+        return replace(
+            real.straight, target=target, environment=load_environment(path), folder=tmp_path / name
+        )
+
+    before = real.foreign()
+    lacking = as_member("lacking", ("faults.small", "lacking.small"))
+    with pytest.raises(CloudRefused) as told:
+        provisioning.provision(lacking, SilentReporter(), deploy=False)
+    assert "create flavor/lacking.small" in told.value.message
+    assert "create router/router" in told.value.message
+    assert real.foreign() == before
+
+    credential = "application_credentials: {program: {role: reader, why: looks}}\nkey_pair:"
+    plain = as_member("plain", ("external_address: 10.20.20.224, ", ""), ("key_pair:", credential))
+    provisioning.provision(plain, SilentReporter(), deploy=False).connections.close()
+    with provisioning.plan(plain).connections as connections:
+        assert connections.admin is None
+    assert provisioning.plan(plain).plan.empty
+    program = Target("program", people.credential_file(plain.folder, "program"), people.CLOUD)
+    with connect(program) as connections:
+        assert connections.member.roles == {"reader"}
+        assert observe(connections, "plain", ())
+    after = provisioning.destroy(plain, SilentReporter()).after
+    assert [item for item in after if item.mark is not None] == []
+    with pytest.raises(CloudRefused):
+        connect(program)
+    assert real.foreign() == before
+    real.run(with_people, destroys=True)
+
+
+def test_active_without_ssh(real: Real, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An instance that nobody gets into is named, and is no success; once it answers, the next run is one."""
+    text = ENVIRONMENT.read_text(encoding="utf-8")
+    text = text.replace("images: {}", "images: {debian-13: {suite: trixie, user: debian, disk_mib: 1024}}")
+    host = "{flavor: faults.small, image: debian-13, network: private, security_groups: [private-sg]"
+    text = text.replace("instances: {}", f"instances: {{host: {host}, floating_ip: true}}}}")
+    file = tmp_path / "with-a-host.yaml"
+    file.write_text(text, encoding="utf-8")
+    selection = replace(real.straight, environment=load_environment(file))
+    with provisioning.provision(selection, SilentReporter()).connections as connections:
+        (instance,) = converge.instances(connections, selection.environment.name)
+        stop = ["sudo", "systemd-run", "--on-active=1", "systemctl", "stop", "ssh.socket", "ssh.service"]
+        assert selection.ssh("debian").run(instance, stop)[0] == 0
+        time.sleep(5)
+        monkeypatch.setattr(provisioning, "READY_TIMEOUT", 10.0)
+        with pytest.raises(Unreachable, match="host: port 22: "):
+            provisioning.provision(selection, SilentReporter())
+        reboot = {"reboot": {"type": "HARD"}}
+        connections.member.compute.post(f"/servers/{instance.id}/action", reboot, repeatable=True)
+    monkeypatch.undo()
+    assert provisioning.provision(selection, SilentReporter()).plan.empty
+    real.run(selection, destroys=True)
 
 
 def _lengths(real: Real) -> tuple[dict[bool, int], list[str]]:

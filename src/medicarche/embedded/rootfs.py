@@ -7,19 +7,18 @@ removed by the next one. Builders take turns by a lock that dies with its holder
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medicarche.embedded import cgroups, recipe
 from medicarche.embedded.programs import confined, run_logged
+from medicarche.private_files import turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from medicarche.progress import Stage
 
@@ -66,7 +65,7 @@ def ensure_layer(layer: Layer, build: Callable[[Path], None]) -> Layer:
     if layer.is_complete():
         return layer
     layer.folder.mkdir(parents=True, exist_ok=True)
-    with _turn(layer.folder / f"{layer.name}.lock"):
+    with turn(layer.folder / f"{layer.name}.lock"):
         if layer.is_complete():
             return layer
         unfinished = layer.folder / f"{layer.name}{_UNFINISHED}"
@@ -192,14 +191,6 @@ def remove_tree(path: Path) -> None:
     if below:
         raise OSError(f"{path}: not removed, since this is mounted below it: {', '.join(below)}")
     shutil.rmtree(path)
-
-
-@contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    """Wait for our turn; the lock is let go by the kernel when its holder dies."""
-    with path.open("a") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def _flush(path: Path) -> None:

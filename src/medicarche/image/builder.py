@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import re
 import shlex
 import shutil
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,11 +17,10 @@ from medicarche.embedded.mirrors import mirrors_for
 from medicarche.embedded.programs import confined, run_logged
 from medicarche.errors import CommandError, MachineError
 from medicarche.image import kvm_disk, recipe
+from medicarche.private_files import turn
 from medicarche.process import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from medicarche.paths import Paths
     from medicarche.progress import Reporter, Stage
     from medicarche.spec.environment import ImageSpec, Locale, Mirrors
@@ -69,7 +66,11 @@ def build(  # noqa: PLR0917 - the rooms' agreed interface
     target.parent.mkdir(parents=True, exist_ok=True)
     _make_room(hypervisor, reporter, target.with_suffix(".packages.log"))
     title = f"image {image.name}: Debian {image.suite} for {hypervisor}"
-    with reporter.stage(title) as stage, _lock(target.parent, stage):
+    lock = target.parent / ".lock"
+    with (
+        reporter.stage(title) as stage,
+        turn(lock, lambda: stage.update("waiting for another run that builds an image")),
+    ):
         if target.exists():  # the other run has built it
             return target
         for stale in target.parent.glob(".build-*"):
@@ -194,17 +195,3 @@ def _make_room(hypervisor: str, reporter: Reporter, log: Path) -> None:
         raise MachineError(f"images are built on x86_64, this machine is {platform.machine()}")
     programs = _PROGRAMS | (_KVM_PROGRAMS if hypervisor == "kvm" else {})
     host_packages.ensure(host_packages.missing(programs), reporter, log=log)
-
-
-@contextmanager
-def _lock(folder: Path, stage: Stage) -> Iterator[None]:
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stage.update("waiting for another run that builds an image")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
