@@ -63,11 +63,12 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
-def malformed(session: nox.Session) -> None:
-    """Environment files that are wrong in any way, 10,000 of them. Minutes; no root, no network."""
+def random(session: nox.Session) -> None:
+    """Random environments, random drift, 10,000 malformed files. Minutes; no root, no network."""
     install(session, "deploy", "acceptance", also=TESTING)
-    count = {"MEDICARCHE_MALFORMED": "10000"}
-    session.run("pytest", "tests/unit/spec/test_malformed.py", "-n", "auto", *session.posargs, env=count)
+    many = {"MEDICARCHE_MALFORMED": "10000", "MEDICARCHE_RANDOM": "300"}
+    tests = ("tests/unit/spec/test_malformed.py", "tests/unit/converge/test_random.py")
+    session.run("pytest", *tests, "-n", "auto", *session.posargs, env=many)
 
 
 @nox.session

@@ -88,6 +88,7 @@ class FakeOpenStack:
         ):  # fmt: skip
             store.clear()
         self.people.clear()
+        self.keystone.clear()
         nova.access.clear()
         nova.faults.clear()
         self.faults.revive()

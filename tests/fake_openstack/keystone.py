@@ -59,6 +59,11 @@ class Keystone:
         """Return who a token belongs to."""
         return self._tokens.get(token)
 
+    def clear(self) -> None:
+        """Remove the application credentials that were made, but for the one made by hand."""
+        for identifier in self.application_credentials.keys() - {"credential-demo"}:
+            del self.application_credentials[identifier]
+
     def forget_tokens(self) -> None:
         """Let all tokens expire."""
         self._tokens.clear()

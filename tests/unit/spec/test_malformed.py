@@ -1,6 +1,6 @@
 """Environment files that are wrong in any way: each is told by line and key, and none ends in a traceback.
 
-A sample here; ``nox -s malformed`` tries 10,000 (``MEDICARCHE_MALFORMED``).
+A sample here; ``nox -s random`` tries 10,000 (``MEDICARCHE_MALFORMED``).
 """
 
 from __future__ import annotations
