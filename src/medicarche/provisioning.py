@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from medicarche.cloud import Connections
     from medicarche.converge import InstanceState
-    from medicarche.deploy import DeployResult, Held
+    from medicarche.deploy import DeployResult, Held, Obtained
     from medicarche.plan.model import Observed, Plan
     from medicarche.plan.resources import Resource
     from medicarche.progress import Reporter
@@ -38,6 +38,7 @@ __all__ = [
     "Destroyed",
     "Planned",
     "Provisioned",
+    "as_deployed",
     "destroy",
     "left_out",
     "plan",
@@ -67,7 +68,7 @@ class Provisioned:
     """A built environment.
 
     Attributes:
-        selection: the environment and its cloud.
+        selection: the environment and its cloud, without the applications whose file couldn't be had.
         connections: to that cloud.
         site: what the cloud at hand gives.
         plan: what was done to the cloud.
@@ -166,7 +167,8 @@ def provision(
         if deploy:
             # what can't be had is told before anything begins
             with _timed(seconds, "artefacts"):
-                artefacts = _artefacts(selection, reporter)
+                obtained = _artefacts(selection, reporter)
+            artefacts, selection = obtained.files, selection.without(obtained.unavailable)
         if selection.embedded is not None:
             if not selection.embedded.clouds_yaml.exists():
                 selection.embedded.make_room(reporter)
@@ -297,7 +299,19 @@ def _note_left_out(selection: Selection) -> None:
     write_private(selection.folder / _LEFT_OUT, (json.dumps(names) + "\n").encode())
 
 
-def _artefacts(selection: Selection, reporter: Reporter) -> Mapping[str, Held]:
+def as_deployed(selection: Selection) -> Selection:
+    """Return the selection without the applications whose file couldn't be had when last provisioned.
+
+    Those that have it on this machine meanwhile aren't left out: the next run deploys them.
+    """
+    from medicarche.deploy import held as known  # noqa: PLC0415 - slow to import, and not always wanted
+
+    here = {n for n, file in known(selection.environment, selection.paths.cache).items() if file.path}
+    optional = {a.name for a in selection.environment.applications if a.if_unavailable == "leave-out"}
+    return selection.without(left_out(selection) & optional - here)
+
+
+def _artefacts(selection: Selection, reporter: Reporter) -> Obtained:
     from medicarche.deploy import obtain  # noqa: PLC0415 - slow to import, and not always wanted
 
     with namespace.outside():

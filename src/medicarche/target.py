@@ -16,6 +16,8 @@ from medicarche.spec import load_environment
 from medicarche.ssh import Ssh
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from medicarche.spec.environment import Environment
 
 __all__ = ["EMBEDDED_NAME", "Options", "Selection", "select"]
@@ -62,6 +64,10 @@ class Selection:
     embedded: EmbeddedCloud | None
     folder: Path
     paths: Paths
+
+    def without(self, names: Collection[str]) -> Selection:
+        """Return this selection with those applications left out: declared, and not deployed."""
+        return replace(self, environment=self.environment.without(names))
 
     def enter(self) -> None:
         """Enter the embedded cloud's network name space, and refuse its addresses anywhere else.
@@ -112,7 +118,8 @@ def select(options: Options) -> Selection:
         private_listeners=deploy.listeners,
         minimum_size=deploy.minimum_size,
     )
-    environment = _leave_out(environment, options.without)
+    _refuse_unknown(environment, options.without)
+    environment = environment.without(options.without)
     cloud = options.cloud or os.environ.get("OS_CLOUD")
     if cloud:
         target = Target(
@@ -135,7 +142,7 @@ def select(options: Options) -> Selection:
     )
 
 
-def _leave_out(environment: Environment, names: tuple[str, ...]) -> Environment:
+def _refuse_unknown(environment: Environment, names: tuple[str, ...]) -> None:
     known = [a.name for a in environment.applications]
     wrong = sorted(set(names) - set(known))
     if wrong:
@@ -143,8 +150,6 @@ def _leave_out(environment: Environment, names: tuple[str, ...]) -> Environment:
             f"{', '.join(wrong)}: no such application in {environment.source}",
             hint=f"known: {', '.join(known)}",
         )
-    applications = (replace(a, deployed=a.deployed and a.name not in names) for a in environment.applications)
-    return replace(environment, applications=tuple(applications))
 
 
 def embedded_cloud(options: Options, environment: Environment | None = None) -> EmbeddedCloud:

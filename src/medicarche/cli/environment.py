@@ -97,12 +97,12 @@ def provision(context: click.Context, *, yes: bool, no_deploy: bool, without: tu
         changes = done.deployment.changes
         console.print(f"instances: {f'{changes} changes' if changes else 'nothing to do'}")
     left_out = [a.name for a in done.selection.environment.applications if not a.deployed]
+    for name in left_out:
+        console.print(f"{name}: not deployed")
     if done.selection.embedded is not None:
         found = forwards.local(done.selection.embedded)
         for name, endpoint in forwards.endpoints(selection.environment, done.instances).items():
-            if name in left_out:
-                console.print(f"{name}: not deployed")
-            elif endpoint in found:
+            if endpoint in found and name not in left_out:
                 console.print("{}: https://{}:{}/".format(name, *found[endpoint]))
         if forwards.DASHBOARD in found:
             console.print("dashboard: http://{}:{}/".format(*found[forwards.DASHBOARD]))
@@ -158,6 +158,7 @@ def _deployment(selection: Selection, planned: provisioning.Planned, *, quiet: b
     if not instances:
         return None
     reporter = SilentReporter() if quiet else progress()
+    selection = provisioning.as_deployed(selection)
     return provisioning.run_deployment(selection, planned.site, instances, reporter, dry_run=True)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from medicarche.credentials import Credentials
 from medicarche.deploy.applications import KINDS
-from medicarche.deploy.artefacts import Held, held, obtain
+from medicarche.deploy.artefacts import Held, Obtained, held, obtain
 from medicarche.deploy.declaration import Artefact, Declaration
 from medicarche.deploy.job import DeployResult, InstanceResult, make_job
 from medicarche.errors import DeploymentError
@@ -36,6 +36,7 @@ __all__ = [
     "DeployResult",
     "Held",
     "InstanceResult",
+    "Obtained",
     "authority",
     "check_settings",
     "deploy",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from medicarche.progress import Reporter, Stage
     from medicarche.spec.environment import Application, Environment
 
-__all__ = ["Held", "held", "obtain"]
+__all__ = ["Held", "Obtained", "held", "obtain"]
 
 _URL = "https://"
 _CHUNK = 1 << 20
@@ -46,6 +46,19 @@ class Held:
     sha256: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Obtained:
+    """What could be had.
+
+    Attributes:
+        files: application's name → its file.
+        unavailable: names of the applications whose file can't be had, and which may be left out then.
+    """
+
+    files: dict[str, Held]
+    unavailable: frozenset[str] = frozenset()
+
+
 def _wanted(environment: Environment) -> Iterable[tuple[Application, Artefact]]:
     for application in environment.applications:
         declaration = KINDS.get(application.kind)
@@ -57,14 +70,14 @@ def held(environment: Environment, cache: Path) -> dict[str, Held]:
     """Return what is known of the applications' files without asking anybody: for comparing only."""
     found = {}
     for application, artefact in _wanted(environment):
-        digest = artefact.sha256 or _kept_digest(artefact, cache)
-        path = _kept(artefact, cache)
+        path = _place(artefact, environment.source.parent, cache)
+        digest = artefact.sha256 or _kept_digest(path)
         here = digest is not None and path.exists()
         found[application.name] = Held(path if here else None, digest)
     return found
 
 
-def obtain(environment: Environment, cache: Path, reporter: Reporter) -> dict[str, Held]:
+def obtain(environment: Environment, cache: Path, reporter: Reporter) -> Obtained:
     """Have the files of all applications that need one: from the cache, a file, or a download.
 
     To be called in the host's own network.
@@ -75,19 +88,25 @@ def obtain(environment: Environment, cache: Path, reporter: Reporter) -> dict[st
         reporter: told what is under way.
 
     Raises:
-        DeploymentError: a file can't be had, or isn't what its digest says; names all of them at once.
+        DeploymentError: a file can't be had, and its application may not be left out; or it isn't what its
+            digest says. Names all of them at once.
     """
     found: dict[str, Held] = {}
+    unavailable: dict[str, str] = {}
     failures: list[str] = []
     names: list[str] = []
     for application, artefact in _wanted(environment):
+        said = f"{application.name}: {artefact.what} can't be had: {artefact.source}: "
         try:
             with reporter.stage(f"{application.name}: {artefact.what}") as stage:
-                found[application.name] = _obtain(artefact, environment.source.parent, cache, stage)
-        except (OSError, DeploymentError) as error:  # requests' own errors are OSErrors
-            failures.append(
-                f"{application.name}: {artefact.what} can't be had: {artefact.source}: {_why(error)}"
-            )
+                try:
+                    found[application.name] = _obtain(artefact, environment.source.parent, cache, stage)
+                except OSError as error:  # requests' own errors are OSErrors
+                    if application.if_unavailable != "leave-out":
+                        raise
+                    unavailable[application.name] = said + _why(error)
+        except (OSError, DeploymentError) as error:
+            failures.append(said + _why(error))
             names.append(application.name)
     if failures:
         without = " ".join(f"--without {name}" for name in names)
@@ -96,7 +115,10 @@ def obtain(environment: Environment, cache: Path, reporter: Reporter) -> dict[st
             hint="name a file of yours in the environment file (settings: archive, sha256), or go on"
             f" without it: medicarche provision {without}",
         )
-    return found
+    for name, text in unavailable.items():
+        reporter.note(text)
+        reporter.note(f"{name} isn't deployed: the environment file lets it be left out")
+    return Obtained(found, frozenset(unavailable))
 
 
 def _why(error: Exception) -> str:
@@ -112,14 +134,13 @@ def _why(error: Exception) -> str:
 
 
 def _obtain(artefact: Artefact, folder: Path, cache: Path, stage: Stage) -> Held:
+    path = _place(artefact, folder, cache)
     if not artefact.source.startswith(_URL):
-        path = folder / Path(artefact.source).expanduser()
         digest = artefact.sha256 or _read_digest(Path(f"{path}.sha256").read_text(encoding="utf-8"))
         stage.update("checking its SHA-256")
         _check(path, digest)
         return Held(path.resolve(), digest)
-    wanted = artefact.sha256 or _kept_digest(artefact, cache)
-    path = _kept(artefact, cache)
+    wanted = artefact.sha256 or _kept_digest(path)
     if wanted is not None and path.exists():
         stage.update("checking its SHA-256")
         try:
@@ -135,13 +156,15 @@ def _obtain(artefact: Artefact, folder: Path, cache: Path, stage: Stage) -> Held
     return Held(path, wanted)
 
 
-def _kept(artefact: Artefact, cache: Path) -> Path:
+def _place(artefact: Artefact, folder: Path, cache: Path) -> Path:
+    """Return the operator's file, or where a download of it is kept."""
+    if not artefact.source.startswith(_URL):
+        return folder / Path(artefact.source).expanduser()
     key = hashlib.sha256(artefact.source.encode()).hexdigest()[:12]
     return cache / "artefacts" / f"{key}-{artefact.source.rstrip('/').rpartition('/')[2]}"
 
 
-def _kept_digest(artefact: Artefact, cache: Path) -> str | None:
-    path = _kept(artefact, cache)
+def _kept_digest(path: Path) -> str | None:
     try:
         return _read_digest(path.with_name(path.name + ".sha256").read_text(encoding="ascii"))
     except (OSError, DeploymentError):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from medicarche.pytest_plugin.options import KIND, REQUIREMENT, environment_file, left_out, requirements_file
+from medicarche.pytest_plugin.options import KIND, REQUIREMENT, environment_file, requirements_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Refuse acceptance tests that name no requirement, or one that isn't known.
 
-    Tests of a kind of application of which none is deployed are taken out: they have nothing to be about.
+    Tests of a kind of application of which none is declared are taken out: they have nothing to be about.
     Tests that change the environment come last: the others look at it as it was built.
 
     Raises:
@@ -60,7 +60,7 @@ def _is_acceptance(item: pytest.Item) -> bool:
 
 
 def is_about_nothing(item: pytest.Item) -> bool:
-    """Tell whether pytest has put a skipped stand-in where no application of the wanted kind is deployed."""
+    """Tell whether pytest has put a skipped stand-in where no application of the wanted kind is declared."""
     if item.get_closest_marker(KIND) is None:
         return False
     given: Mapping[str, object] = getattr(getattr(item, "callspec", None), "params", {})
@@ -82,17 +82,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "instance_name" in wanted:
         metafunc.parametrize("instance_name", [i.name for i in environment.instances])
     if "application_name" in wanted:
-        absent = left_out()
         kinds = {marker.args[0] for marker in metafunc.definition.iter_markers(KIND)}
         chosen = [
             pytest.param(a.name, marks=_requirements_of(metafunc.config, a.kind), id=a.name)
             for a in environment.applications
-            if a.deployed and a.name not in absent and (not kinds or a.kind in kinds)
+            if not kinds or a.kind in kinds
         ]
         metafunc.parametrize("application_name", chosen)
 
 
 def _requirements_of(config: pytest.Config, kind: str) -> list[pytest.MarkDecorator]:
-    """What a test of a deployed application proves besides: the requirement of its kind, and of no other."""
+    """What a test of an application proves besides: the requirement of its kind, and of no other."""
     ids = [r.id for r in _known(config).values() if r.application_kind == kind]
     return [pytest.mark.requirement(*ids)] if ids else []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from medicarche.pytest_plugin.options import options
+from medicarche.pytest_plugin.options import REQUIREMENT, left_out, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -44,9 +44,9 @@ def selection(pytestconfig: pytest.Config) -> Selection:
 
 
 @pytest.fixture(scope="session")
-def environment(selection: Selection) -> Environment:
-    """What the environment file declares."""
-    return selection.environment
+def environment(provisioned: Built) -> Environment:
+    """What the environment file declares, without what couldn't be deployed."""
+    return provisioned.selection.environment
 
 
 @pytest.fixture(scope="session")
@@ -94,6 +94,24 @@ def _turn(request: pytest.FixtureRequest) -> Iterator[None]:
             fcntl.flock(queue, fcntl.LOCK_EX)
             fcntl.flock(turn, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _about_what_is_deployed(request: pytest.FixtureRequest) -> None:
+    """Skip a test of an application that isn't deployed; no requirement but its kind's is doubted for it."""
+    if "application_name" not in request.fixturenames:
+        return
+    absent = set(left_out())
+    if "provisioned" in request.fixturenames:
+        built: Built = request.getfixturevalue("provisioned")
+        absent |= {a.name for a in built.selection.environment.applications if not a.deployed}
+    name = request.getfixturevalue("application_name")
+    if name not in absent:
+        return
+    own = {i for mark in request.node.callspec.marks if mark.name == REQUIREMENT for i in mark.args}
+    told = request.node.user_properties
+    told[:] = [(key, value) for key, value in told if key != REQUIREMENT or value in own]
+    pytest.skip(f"{name} isn't deployed")
 
 
 def _shared_folder(factory: pytest.TempPathFactory, config: pytest.Config) -> Path:

@@ -68,7 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "alone: changes the environment; no other test may run beside it")
     config.addinivalue_line(
         "markers",
-        f"{KIND}(kind): runs once for each deployed application of that kind; isn't there for none",
+        f"{KIND}(kind): runs once for each application of that kind; isn't there for none",
     )
     if config.getoption("--without"):
         # for `medicarche provision` too, which tests run as a user does

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 __all__ = [
@@ -153,7 +153,8 @@ class Application:
 
     ``kind`` names the module in `medicarche.deploy`; ``settings`` are that module's, checked by it.
     ``egress`` names what it may reach: ``dns``, ``packages``, ``time``. Where it isn't ``deployed`` its place
-    in the cloud is kept, and every report says so.
+    in the cloud is kept, and every report says so. ``if_unavailable``: ``leave-out`` goes on without it where
+    the file that it is made from can't be had, ``stop`` doesn't.
     """
 
     name: str
@@ -164,6 +165,7 @@ class Application:
     settings: Mapping[str, str]
     egress: tuple[str, ...]
     deployed: bool = True
+    if_unavailable: str = "stop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +238,11 @@ class Environment:
             if instance.name == name:
                 return instance
         raise KeyError(name)
+
+    def without(self, names: Collection[str]) -> Environment:
+        """Return this environment with those applications left out: declared, and not deployed."""
+        applications = (replace(a, deployed=a.deployed and a.name not in names) for a in self.applications)
+        return replace(self, applications=tuple(applications))
 
     def applications_of(self, instance: str) -> tuple[Application, ...]:
         """Return the applications that run in an instance."""

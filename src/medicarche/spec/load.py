@@ -288,6 +288,7 @@ def _applications(file: EnvironmentFile) -> tuple[Application, ...]:
             settings=dict(sorted(application.settings.items())),
             egress=tuple(sorted(set(application.egress))),
             deployed=application.deployed,
+            if_unavailable=application.if_unavailable,
         )
         for name, application in file.applications.items()
     )

@@ -231,6 +231,11 @@ class ApplicationModel(Model):
         default=True,
         description="Whether it is deployed; where not, its place in the cloud is kept, and reports say so.",
     )
+    if_unavailable: Literal["stop", "leave-out"] = Field(
+        default="stop",
+        description="What happens where the file that it is made from can't be had: stop (before anything is"
+        " begun), or leave-out (go on without it; its place in the cloud is kept, and reports say so).",
+    )
 
 
 class GroupModel(Model):

@@ -74,7 +74,7 @@ def build_once(selection: Selection, folder: Path, reporter: Reporter) -> Built:
     selection.enter()
     connections = connect(selection.target)
     return Built(
-        selection,
+        provisioning.as_deployed(selection),
         connections,
         tuple(converge.instances(connections, selection.environment.name)),
         Work(**found),

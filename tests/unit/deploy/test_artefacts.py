@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from medicarche.deploy import held, obtain
+from medicarche.deploy import Obtained, held, obtain
 from medicarche.errors import DeploymentError
 from medicarche.pki import Authority
 from medicarche.progress import SilentReporter
@@ -34,7 +34,9 @@ def _environment(folder: Path, **settings: str) -> Environment:
 
 
 def _obtain(folder: Path, **settings: str) -> Path:
-    found = obtain(_environment(folder, **settings), folder / "cache", SilentReporter())["nextcloud"]
+    environment = _environment(folder, **settings)
+    found = obtain(environment, folder / "cache", SilentReporter()).files["nextcloud"]
+    assert held(environment, folder / "cache")["nextcloud"] == found
     assert found.sha256 == SHA256
     assert found.path is not None
     return found.path
@@ -76,7 +78,39 @@ def test_what_cant_be_had_is_told_with_what_to_do(
 def test_what_isnt_deployed_isnt_asked_for(tmp_path: Path) -> None:
     environment = _environment(tmp_path, archive="nowhere.zip")
     left_out = replace(environment, applications=(replace(environment.applications[0], deployed=False),))
-    assert obtain(left_out, tmp_path, SilentReporter()) == {}
+    assert obtain(left_out, tmp_path, SilentReporter()) == Obtained({})
+
+
+class Noted(SilentReporter):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Keep it."""
+        self.lines.append(text)
+
+
+@pytest.mark.parametrize("source", ["nowhere.zip", "https://127.0.0.1:1/n.zip"])
+def test_what_may_be_left_out_is_left_out_and_told(tmp_path: Path, source: str) -> None:
+    environment = _optional(_environment(tmp_path, archive=source, sha256=SHA256))
+    noted = Noted()
+    assert obtain(environment, tmp_path / "cache", noted) == Obtained({}, frozenset({"nextcloud"}))
+    assert noted.lines[0].startswith(f"nextcloud: Nextcloud's archive can't be had: {source}: ")
+    assert noted.lines[1].startswith("nextcloud isn't deployed")
+
+
+@pytest.mark.usefixtures("archive")
+def test_a_wrong_file_isnt_left_out_but_refused(tmp_path: Path) -> None:
+    environment = _optional(_environment(tmp_path, archive="nextcloud.zip", sha256="0" * 64))
+    with pytest.raises(DeploymentError, match="and should be 000"):
+        obtain(environment, tmp_path / "cache", SilentReporter())
+
+
+def _optional(environment: Environment) -> Environment:
+    (application,) = environment.applications
+    return replace(environment, applications=(replace(application, if_unavailable="leave-out"),))
 
 
 @pytest.fixture

@@ -121,6 +121,32 @@ def test_an_application_proves_the_requirement_of_its_kind_and_of_no_other(
             assert any(requirement.id in line and line.endswith(verdict) for line in lines), requirement.id
 
 
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "xdist"])
+def test_what_isnt_deployed_is_shown_and_doubts_no_other_requirement(
+    run: Callable[..., pytest.RunResult], workers: tuple[str, ...]
+) -> None:
+    environment = Path(__file__).parents[3] / "environments" / "medicarche.yaml"
+    result = run(
+        f"--environment={environment}",
+        "--without=nextcloud",
+        *workers,
+        test_x="""
+        import pytest
+        pytestmark = pytest.mark.requirement("CLOUD-7")
+        def test_each(application_name): assert application_name != "nextcloud"
+        """,
+    )
+    result.stdout.fnmatch_lines(
+        [
+            "*not deployed: not proved*",
+            "nextcloud",
+            "proved       CLOUD-7   3 passed",
+            "proved       APP-1     1 passed",
+            "not deployed APP-2     1 skipped",
+        ]
+    )
+
+
 def test_the_requirements_are_in_the_junit_file(
     run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
 ) -> None:

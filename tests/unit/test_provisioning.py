@@ -1,0 +1,49 @@
+"""What the whole job knows of an earlier run: applications whose file couldn't be had."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from medicarche import provisioning
+from medicarche.paths import Paths
+from medicarche.target import Options, Selection, select
+
+COMPANY = Path(__file__).parents[2] / "environments" / "medicarche.yaml"
+
+
+@pytest.fixture
+def selection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Selection:
+    """The company's environment on a configured cloud; a run has left Nextcloud and the web site out."""
+    monkeypatch.delenv("MEDICARCHE_WITHOUT", raising=False)
+    paths = Paths(home=tmp_path / "home", cache=tmp_path / "cache")
+    selection = select(Options(environment_file=COMPANY, cloud="some", paths=paths))
+    selection.folder.mkdir(parents=True)
+    (selection.folder / "left-out.json").write_text(json.dumps(["nextcloud", "website"]), encoding="utf-8")
+    return selection
+
+
+def _deployed(selection: Selection) -> set[str]:
+    return {a.name for a in selection.environment.applications if a.deployed}
+
+
+def test_what_may_be_left_out_stays_left_out(selection: Selection) -> None:
+    # the web site's file says nothing of leaving it out: the next run deploys it, and a comparison shows that
+    assert _deployed(selection) - _deployed(provisioning.as_deployed(selection)) == {"nextcloud"}
+
+
+def test_what_has_its_file_meanwhile_isnt_left_out(selection: Selection, tmp_path: Path) -> None:
+    archive = tmp_path / "nextcloud.zip"
+    archive.write_bytes(b"an archive")
+    environment = selection.environment
+    applications = tuple(
+        replace(a, settings={**a.settings, "archive": str(archive), "sha256": "0" * 64})
+        if a.name == "nextcloud"
+        else a
+        for a in environment.applications
+    )
+    changed = replace(selection, environment=replace(environment, applications=applications))
+    assert _deployed(provisioning.as_deployed(changed)) == _deployed(changed)
