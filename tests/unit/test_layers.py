@@ -20,8 +20,9 @@ LAYERS = (
     {"plan"},
     {"cloud", "embedded"},
     {"converge", "deploy", "image", "probe", "report"},
-    {"forwards", "load", "people", "target"},
+    {"forwards", "people", "target"},
     {"provisioning"},
+    {"load"},
     {"status", "testing"},
     {"cli", "pytest_plugin"},
 )

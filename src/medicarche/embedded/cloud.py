@@ -221,6 +221,10 @@ class EmbeddedCloud:
             external_physical_network=configure.EXTERNAL_NETWORK,
         )
 
+    def processor_seconds(self) -> float:
+        """Return what the cloud, its instances included, has used of the processor so far, in seconds."""
+        return self._node.processor_seconds()
+
     def dashboard_login(self) -> tuple[str, str]:
         """Return the user and the password with which a person logs into the dashboard.
 

@@ -208,6 +208,10 @@ class Node:
             "--console=read-only",
         ]
 
+    def processor_seconds(self) -> float:
+        """Return what the node, its instances included, has used of the processor so far, in seconds."""
+        return self._groups().processor_seconds()
+
     def _groups(self) -> cgroups.Groups:
         """The node's control groups as written down, else where they would be: somebody emptied /run."""
         return cgroups.Groups.load(self._groups_file) or cgroups.plan(self.name)

@@ -130,3 +130,20 @@ def test_a_group_that_is_in_use_is_told(legacy: tuple[Path, Path]) -> None:
     groups.create()
     (root / "pids/x/busy").write_text("")
     assert not groups.remove(seconds=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("cpuacct.usage", "1500000000\n"), ("cpu.stat", "nr_periods 0\nusage_usec 1500000\nuser_usec 1\n")],
+)
+def test_used_processor_time_is_read_in_both_versions(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "group").mkdir()
+    (tmp_path / "other/cpu.stat").write_text("nr_periods 0\nnr_throttled 0\n")  # as version 1's has it
+    (tmp_path / "group" / name).write_text(content)
+    groups = cgroups.Groups((tmp_path / "other", tmp_path / "group"), unified=False)
+    assert groups.processor_seconds() == pytest.approx(1.5)
+
+
+def test_groups_that_are_gone_have_used_nothing(tmp_path: Path) -> None:
+    assert cgroups.Groups((tmp_path / "gone",), unified=False).processor_seconds() == 0
