@@ -102,10 +102,10 @@ def lifecycle(session: nox.Session) -> None:
 
 @nox.session
 def load(session: nox.Session) -> None:
-    """Short load test of each application; ``-- --users 100 --run-time 5m`` for a longer one."""
+    """Short load run of each application; ``-- ramp odoo``, ``-- fixed``: see ``medicarche load``."""
     install(session, "deploy", "load")
-    short = ("--users", "10", "--spawn-rate", "5", "--run-time", "20s")
-    session.run("locust", "-f", "tests/load", "--headless", "--only-summary", *(session.posargs or short))
+    # 9: the run is invalid, since the machine was too busy; it is said loudly, and neither passes nor fails
+    session.run("medicarche", "load", *(session.posargs or ("gate",)), success_codes=[0, 9])
 
 
 @nox.session

@@ -10,6 +10,8 @@
     │   └── QuotaTooSmall                    found before anything is created
     ├── Locked                      exit 6   another run holds the lock
     ├── OutsideNamespace            exit 7   a private address of the embedded cloud, from outside of it
+    ├── ObjectiveBroken             exit 8   under load, an application doesn't hold what it has to
+    ├── RunInvalid                  exit 9   a load run that says nothing, neither good nor bad
     ├── ConvergenceError            exit 1   an action failed; the others that could be finished were
     ├── CommandError                exit 1   a program that we started failed (its log's path and last lines)
     ├── DeploymentError             exit 1   an application couldn't be deployed
@@ -34,8 +36,10 @@ __all__ = [
     "Locked",
     "MachineError",
     "MedicarcheError",
+    "ObjectiveBroken",
     "OutsideNamespace",
     "QuotaTooSmall",
+    "RunInvalid",
     "SpecificationError",
     "Unreachable",
 ]
@@ -102,6 +106,18 @@ class OutsideNamespace(MedicarcheError):
     """A connection to a private address of the embedded cloud from outside of its network name space."""
 
     exit_code = 7
+
+
+class ObjectiveBroken(MedicarcheError):
+    """An application under load doesn't hold an objective: which one, and what was measured."""
+
+    exit_code = 8
+
+
+class RunInvalid(MedicarcheError):
+    """A load run by which nothing can be judged: the generator or the machine was too busy."""
+
+    exit_code = 9
 
 
 class ConvergenceError(MedicarcheError):

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from medicarche import __version__
-from medicarche.cli import applications, cloud, environment, floating_ip, instance, people
+from medicarche.cli import applications, cloud, environment, floating_ip, instance, load, people
 from medicarche.target import Options
 
 __all__ = ["medicarche"]
@@ -54,6 +54,7 @@ def medicarche(
     Exit codes: 0 done, or nothing to do    1 error                2 plan: there are changes
                 3 environment file wrong    4 machine unsuitable   5 cloud unusable
                 6 locked by another run     7 outside the cloud's network name space
+                8 load: objective broken    9 load: run invalid, nothing can be judged
                 64 command line wrong       70 a fault of ours     130 interrupted
     """
     context.obj = Options(
@@ -75,5 +76,6 @@ for command in (
     applications.credentials,
     applications.ca,
     floating_ip.floating_ip,
+    load.load,
 ):
     medicarche.add_command(command)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from medicarche import host_packages
+from medicarche.embedded import namespace
 from medicarche.errors import CommandError
 from medicarche.process import run
 
@@ -56,7 +57,8 @@ class H2load:
 
 def ensure(reporter: Reporter, log: Path) -> None:
     """Install h2load where it isn't there: only who asks for the comparison needs it."""
-    host_packages.ensure(host_packages.missing(_PROGRAMS), reporter, log=log)
+    with namespace.outside():
+        host_packages.ensure(host_packages.missing(_PROGRAMS), reporter, log=log)
 
 
 def measure(request: Request, *, clients: int, requests: int, seconds: float = 900.0) -> H2load:

@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from medicarche.embedded import namespace
 from medicarche.errors import CommandError, MachineError
 from medicarche.load.connection import Request
 from medicarche.pki import Authority
@@ -92,7 +93,7 @@ def find_nginx(cache: Path) -> Path:
             if shutil.which("apt-get") is None:
                 raise MachineError("nginx is missing: the generator can't be calibrated", hint=hint)
             try:
-                with TemporaryDirectory() as work:
+                with TemporaryDirectory() as work, namespace.outside():
                     run(["apt-get", "--quiet", "download", "nginx"], directory=Path(work))
                     (package,) = Path(work).glob("nginx_*.deb")
                     run(["dpkg-deb", "--extract", package, folder])

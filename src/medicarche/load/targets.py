@@ -18,7 +18,7 @@ from medicarche.errors import MedicarcheError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LoadTarget", "read_status", "targets"]
+__all__ = ["LoadTarget", "host_and_port", "program", "read_status", "targets"]
 
 #: of the JSON form that is read here (docs/status.md)
 VERSION = 1
@@ -36,6 +36,7 @@ class LoadTarget:
         url: without the last slash.
         authority: the file of the certificate authority that its certificate is verified with.
         network: the network name space that its address exists in, or None for a configured cloud.
+        instance: where it runs.
     """
 
     name: str
@@ -43,6 +44,7 @@ class LoadTarget:
     url: str
     authority: Path
     network: Path | None
+    instance: str = ""
 
     def enter(self) -> None:
         """Enter the network name space of the target. Call it before the first socket to it is made."""
@@ -86,10 +88,28 @@ def targets(status: Mapping[str, Any]) -> tuple[LoadTarget, ...]:
             a["url"].rstrip("/"),
             Path(a["authority"]),
             Path(network) if network else None,
+            a.get("instance", ""),
         )
         for a in status["applications"]
         if a["state"] == "answering"
     )
+
+
+def host_and_port(url: str) -> tuple[str, int]:
+    """Return the address and the port of a URL that names both.
+
+    Raises:
+        MedicarcheError: it doesn't.
+    """
+    parts = urlsplit(url)
+    if parts.hostname is None or parts.port is None:
+        raise MedicarcheError(f"{url}: without an address or a port")
+    return parts.hostname, parts.port
+
+
+def program() -> Path:
+    """Return the command line of this virtual environment."""
+    return Path(sys.executable).with_name("medicarche")
 
 
 def read_status() -> dict[str, Any]:
@@ -105,8 +125,7 @@ def read_status() -> dict[str, Any]:
     if file:
         text = Path(file).read_text(encoding="utf-8")
     else:
-        program = Path(sys.executable).with_name("medicarche")
-        text = process.run([program, "status", "--json"], timeout=_PATIENCE)
+        text = process.run([program(), "status", "--json"], timeout=_PATIENCE)
     try:
         status = json.loads(text)
     except ValueError as error:

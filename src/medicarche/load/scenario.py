@@ -1,0 +1,193 @@
+"""What the load scenarios share: whom they are people of, TLS, and the check of every answer.
+
+Imported by the scenarios in ``tests/load`` and by nothing else: it brings Locust, which patches the standard
+library by gevent as soon as it is imported.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+import re
+import ssl
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from locust import FastHttpUser, between, events
+
+from medicarche.credentials import Credentials
+from medicarche.errors import MedicarcheError
+from medicarche.load.targets import LoadTarget, read_status, targets
+from medicarche.target import Options, Selection, select
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from locust.contrib.fasthttp import ResponseContextManager
+    from locust.env import Environment
+
+__all__ = ["Person", "of"]
+
+_log = logging.getLogger(__name__)
+_Kind = TypeVar("_Kind", bound=type)
+
+#: what WordPress, PHP, Apache, nginx, Odoo and Python write on a page when they fail
+_ERRORS = re.compile(
+    r"Fatal error|Parse error|Error establishing a database|Erreur lors de la connexion à la base"
+    r"|Erreur critique|critical error|wp-die-message|Service Unavailable|Bad Gateway|Internal Server Error"
+    r"|Traceback \(most recent call last\)",
+    re.IGNORECASE,
+)
+_WHOLE = re.compile(r"<html[^>]*>.*</html>\s*$", re.DOTALL | re.IGNORECASE)
+_PATIENCE = 30.0
+
+
+@functools.cache
+def _targets() -> dict[str, LoadTarget]:
+    """Find the applications once for all scenarios, or end with one message."""
+    try:
+        found = targets(read_status())
+        for target in found:
+            target.guard()
+    except MedicarcheError as error:
+        sys.stderr.write(f"Error: {error}\n" + (f"→ {error.hint}\n" if error.hint else ""))
+        sys.exit(error.exit_code)
+    return {target.kind: target for target in found}
+
+
+@functools.cache
+def _selection() -> Selection:
+    """Return the environment and its cloud: those of the environment variables, as for all commands."""
+    file = os.environ.get("MEDICARCHE_ENVIRONMENT")
+    return select(Options(environment_file=Path(file)) if file else Options())
+
+
+def of(kind: str) -> Callable[[_Kind], _Kind]:
+    """Make a class of people those of the application of a kind; nobody's where it isn't deployed."""
+
+    def mark(people: _Kind) -> _Kind:
+        target = _targets().get(kind)
+        made: Any = people
+        made.abstract = target is None
+        _selection()  # now, not when the first of them logs in: it takes a second
+        made.target = target
+        if target is None:
+            _log.warning("%s isn't deployed: its people stay at home", kind)
+        else:
+            made.host = target.url
+            context = ssl.create_default_context(cafile=str(target.authority))
+            made.ssl_context_factory = staticmethod(lambda: context)
+        return people
+
+    return mark
+
+
+class Person(FastHttpUser):
+    """Somebody who uses an application: believes the environment's authority only, checks what comes."""
+
+    abstract = True
+    insecure = False
+    wait_time = between(1, 3)
+    connection_timeout = _PATIENCE
+    network_timeout = _PATIENCE
+    max_retries = 0
+    default_headers: ClassVar[dict[str, str]] = {"Accept-Language": "fr"}
+    target: ClassVar[LoadTarget | None] = None
+
+    def login(self) -> tuple[str, str]:
+        """Return the administrator's login and password."""
+        assert self.target is not None  # noqa: S101 - people of an application that isn't there don't start
+        name = self.target.name
+        (application,) = [a for a in _selection().environment.applications if a.name == name]
+        return application.settings["administrator"], self.secret("administrator")
+
+    def secret(self, purpose: str) -> str:
+        """Return one of the application's generated passwords."""
+        assert self.target is not None  # noqa: S101 - as above
+        found = Credentials(_selection().folder).get(f"{self.target.name}/{purpose}")
+        if found is None:
+            raise MedicarcheError(f"{self.target.name}: no password was generated for {purpose}")
+        return found
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        name: str,
+        **options: Any,  # noqa: ANN401 - those of Locust's client
+    ) -> ResponseContextManager:
+        """Ask for something; to be used as a context manager, with one of the checks in it."""
+        options.setdefault("allow_redirects", False)
+        return self.client.request(method, path, name=name, catch_response=True, **options)
+
+    def check(
+        self, answer: ResponseContextManager, *statuses: int, contains: str = "", page: bool = False
+    ) -> str:
+        """Judge an answer, and return its text; empty where it failed.
+
+        Args:
+            answer: it.
+            statuses: those that are right.
+            contains: what has to be in it.
+            page: it has to be a whole HTML page without a word of failure.
+        """
+        text = str(answer.text or "") if answer.status_code else ""
+        wrong = _ERRORS.search(text) if page else None
+        if not answer.status_code:
+            answer.failure(f"no answer: {_short(answer.error)}")
+        elif answer.status_code not in statuses:
+            answer.failure(f"status {answer.status_code} instead of {statuses[0]}")
+        elif wrong:
+            answer.failure(f"an error told with status {answer.status_code}: {wrong.group()}")
+        elif page and not _WHOLE.search(text):
+            answer.failure("not a whole page")
+        elif contains and contains not in text:
+            answer.failure("another content than expected")
+        else:
+            answer.success()
+            return text or " "
+        return ""
+
+    def check_json(self, answer: ResponseContextManager, *keys: str) -> Any:  # noqa: ANN401 - any JSON
+        """Judge an answer that has to be JSON with these keys; None where it failed."""
+        text = self.check(answer, 200)
+        if not text:
+            return None
+        try:
+            value = json.loads(text)
+        except ValueError:
+            answer.failure("not JSON")
+            return None
+        if isinstance(value, dict) and "error" in value and "error" not in keys:
+            answer.failure("an error told with status 200")
+            return None
+        missing = [key for key in keys if not isinstance(value, dict) or key not in value]
+        if missing:
+            answer.failure(f"without {', '.join(missing)}")
+            return None
+        return value
+
+
+def _short(error: object) -> str:
+    """Return why there was no answer, without addresses: failures are counted by their words."""
+    return (
+        type(error).__name__ if not isinstance(error, OSError) else (error.strerror or type(error).__name__)
+    )
+
+
+@events.test_start.add_listener
+def _enter(**_details: object) -> None:
+    """Enter the cloud's network: by now Locust's own sockets are where a person's browser is, outside."""
+    for target in _targets().values():
+        target.enter()
+
+
+@events.quitting.add_listener
+def _fail_where_nothing_was_measured(environment: Environment, **_details: object) -> None:
+    asked = environment.parsed_options is not None and environment.parsed_options.headless
+    if asked and environment.stats.total.num_requests == 0:
+        _log.error("no request was made: nothing was measured")
+        environment.process_exit_code = 1
