@@ -8,18 +8,25 @@ from typing import TYPE_CHECKING
 import pytest
 
 from medicarche.deploy import listeners as listeners_of_application
+from medicarche.plan import derive
+from medicarche.plan.reach import Policy
 from medicarche.plan.resources import Kind, SecurityGroupRule
-from medicarche.probe import Endpoint, PortState, compare, parse_ss, scan
+from medicarche.probe import Endpoint, PortState, compare, firewall, parse_ss, scan
+from medicarche.probe.firewall import Pass
 from medicarche.probe.sockets import SS_COMMAND
-from medicarche.provisioning import plan
+from medicarche.process import run
+from medicarche.provisioning import site_of
 from medicarche.spec import listeners
 from medicarche.testing.listening import listener
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from openstack.connection import Connection
     from testinfra.host import Host
 
     from medicarche.converge import InstanceState
+    from medicarche.plan.resources import Resource
     from medicarche.spec.environment import Environment, Listener
     from medicarche.testing.built import Built
 
@@ -47,13 +54,20 @@ UNDECLARED = (
     48123,
 )
 
+_ANYWHERE = "0.0.0.0/0"
+
 Rule = tuple[str, str, str, str | None, int | None, int | None, str | None]
 
 
+@pytest.fixture(scope="module")
+def wanted(provisioned: Built) -> tuple[Resource, ...]:
+    """All that the cloud must hold, as it follows from the declaration."""
+    return derive(provisioned.selection.environment, site_of(provisioned.selection))
+
+
 def test_neutrons_rules_are_those_that_follow_from_the_declaration(
-    provisioned: Built, member: Connection
+    wanted: tuple[Resource, ...], member: Connection
 ) -> None:
-    wanted = [r for r in plan(provisioned.selection).wanted if isinstance(r, SecurityGroupRule)]
     expected = {
         (
             rule.group.removeprefix(f"{Kind.SECURITY_GROUP}/"),
@@ -65,6 +79,7 @@ def test_neutrons_rules_are_those_that_follow_from_the_declaration(
             _prefix(rule.remote_prefix),
         )
         for rule in wanted
+        if isinstance(rule, SecurityGroupRule)
     }
     groups = {g.id: g.name for g in member.network.security_groups(project_id=member.current_project_id)}
     ours = {rule[0] for rule in expected}
@@ -87,6 +102,31 @@ def test_neutrons_rules_are_those_that_follow_from_the_declaration(
 def _prefix(prefix: str | None) -> str | None:
     """All of IPv4 is the same as no prefix."""
     return None if prefix in {None, "0.0.0.0/0"} else str(ipaddress.ip_network(str(prefix)))
+
+
+def test_the_nodes_packet_filter_holds_what_is_declared_and_nothing_else(
+    provisioned: Built, wanted: tuple[Resource, ...], member: Connection, instance: InstanceState
+) -> None:
+    embedded = provisioned.selection.embedded
+    if embedded is None:
+        pytest.skip("a configured cloud's nodes can't be looked into")
+    declared = {
+        Pass(rule.direction, rule.protocol, rule.port_min, rule.port_max, rule.remote_prefix or _ANYWHERE)
+        for rule in Policy(provisioned.selection.environment, wanted).rules_of(instance.name)
+    }
+    (port,) = list(member.network.ports(device_id=instance.id))
+    rules, sets = (run(embedded.command(command)) for command in firewall.COMMANDS)
+    found = firewall.parse(rules, sets, [port.id])[port.id]
+    assert list(found.wrong) == []
+    assert _named(found.passes - declared) == [], "the node lets pass what isn't declared"
+    assert _named(declared - found.passes) == [], "the node doesn't let pass what is declared"
+    # what leaves under another address or MAC than the instance's own is dropped
+    assert found.senders == {(ip["ip_address"], port.mac_address.lower()) for ip in port.fixed_ips}
+    assert port.allowed_address_pairs == []
+
+
+def _named(passes: AbstractSet[Pass]) -> list[str]:
+    return sorted(f"{p.direction} {p.protocol} {p.port_min}-{p.port_max} {p.remote}" for p in passes)
 
 
 def test_each_instances_port_carries_declared_groups_only(
@@ -159,7 +199,7 @@ def _is_dhcp_client(protocol: str, port: int) -> bool:
 
 
 def test_an_instance_reaches_nothing_that_isnt_declared(provisioned: Built, machine: Host) -> None:
-    site = plan(provisioned.selection).site
+    site = site_of(provisioned.selection)
     if site.package_proxy is None:
         pytest.skip("on a configured cloud there is no host of ours outside to try")
     address, port = site.package_proxy

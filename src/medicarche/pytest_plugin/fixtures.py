@@ -62,7 +62,12 @@ def provisioned(
 
     folder = _shared_folder(tmp_path_factory, pytestconfig)
     try:
-        built = build_once(selection, folder, ConsoleReporter(Console(stderr=True)))
+        built = build_once(
+            selection,
+            folder,
+            ConsoleReporter(Console(stderr=True)),
+            as_is=pytestconfig.getoption("--as-is"),
+        )
     except MedicarcheError as error:
         _give_up(error)
     pytestconfig.stash[BUILT] = built
@@ -118,6 +123,19 @@ def _shared_folder(factory: pytest.TempPathFactory, config: pytest.Config) -> Pa
     """Return the folder of this run: xdist gives each worker a folder of its own inside of it."""
     own = factory.getbasetemp()
     return own.parent if hasattr(config, "workerinput") else own
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
+    """The folder that all of this run's processes share, and no other run."""
+    return _shared_folder(tmp_path_factory, pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def tcp_ports(pytestconfig: pytest.Config) -> Sequence[tuple[int, int]]:
+    """The TCP ports that the reachability matrix probes, as ranges."""
+    ranges: Sequence[tuple[int, int]] = pytestconfig.getoption("--tcp-ports")
+    return ranges
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ __all__ = [
 REQUIREMENT = "requirement"
 KIND = "application_kind"
 LIFECYCLE = "lifecycle"
+_LAST_PORT = 65_535
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -57,6 +59,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=Path,
         help="another company's list of requirements; default: MEDICARCHE_REQUIREMENTS, else Medicarche's",
     )
+    group.addoption(
+        "--as-is", action="store_true", help="test the environment as it is: build nothing, mend nothing"
+    )
+    group.addoption(
+        "--tcp-ports",
+        metavar="1-1024,8080",
+        type=_port_ranges,
+        default=((1, _LAST_PORT),),
+        help="the TCP ports of the reachability matrix; default: all, and only that is the whole proof",
+    )
+
+
+def _port_ranges(text: str) -> tuple[tuple[int, int], ...]:
+    """Read ``1-1024,8080``."""
+    found = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        low, high = int(first), int(last or first)
+        if not 1 <= low <= high <= _LAST_PORT:
+            raise argparse.ArgumentTypeError(f"{part!r}: ports are 1 to {_LAST_PORT}, the lower one first")
+        found.append((low, high))
+    return tuple(sorted(found))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -44,7 +44,7 @@ class Built:
     work: Work
 
 
-def build_once(selection: Selection, folder: Path, reporter: Reporter) -> Built:
+def build_once(selection: Selection, folder: Path, reporter: Reporter, *, as_is: bool = False) -> Built:
     """Build what is missing, as ``medicarche provision`` does, and enter the cloud's network name space.
 
     The first process of a run does the work; the others wait for it, and take its result over. Where it
@@ -54,11 +54,14 @@ def build_once(selection: Selection, folder: Path, reporter: Reporter) -> Built:
         selection: the environment and its cloud.
         folder: a folder that all processes of this run share, and no other run.
         reporter: told of the work.
+        as_is: build nothing: what is there is tested, drift and all.
 
     Raises:
         MedicarcheError: the environment can't be built.
     """
     selection.guard()
+    if as_is:
+        return _enter(selection, Work({}, 0, {}))
     with locked(folder, "provisioned.lock"):
         result = folder / _RESULT
         if not result.exists():
@@ -71,14 +74,14 @@ def build_once(selection: Selection, folder: Path, reporter: Reporter) -> Built:
         found = json.loads(result.read_text(encoding="utf-8"))
     if "error" in found:
         raise MedicarcheError(found["error"], hint=found["hint"])
+    return _enter(selection, Work(**found))
+
+
+def _enter(selection: Selection, work: Work) -> Built:
     selection.enter()
     connections = connect(selection.target)
-    return Built(
-        provisioning.as_deployed(selection),
-        connections,
-        tuple(converge.instances(connections, selection.environment.name)),
-        Work(**found),
-    )
+    found = tuple(converge.instances(connections, selection.environment.name))
+    return Built(provisioning.as_deployed(selection), connections, found, work)
 
 
 def _provision(selection: Selection, reporter: Reporter) -> Work:
