@@ -163,6 +163,7 @@ def provision(
     seconds: dict[str, float] = {}
     lock = held(selection.folder / "run.lock", "this environment")
     with lock, _ImageBuilder(selection, reporter) as builder:
+        _protect_key(selection, reporter)
         artefacts = None
         if deploy:
             # what can't be had is told before anything begins
@@ -212,6 +213,11 @@ def provision(
     return Provisioned(
         selection, planned.connections, planned.site, planned.plan, instances, deployment, seconds, summary
     )
+
+
+def _protect_key(selection: Selection, reporter: Reporter) -> None:
+    if ssh.protect_key(selection.folder, selection.environment.key_pair):
+        reporter.note("the private key's file had another mode than 0400: it is put back")
 
 
 def destroy(selection: Selection, reporter: Reporter) -> Destroyed:

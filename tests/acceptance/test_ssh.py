@@ -51,7 +51,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_private_key_is_its_owners_and_read_only(key: Path) -> None:
     found = key.stat()
-    assert oct(found.st_mode & 0o7777) == oct(0o400)
+    assert oct(found.st_mode & 0o7777) == oct(0o400), key.name
     assert found.st_uid == os.geteuid()
     assert oct(key.parent.stat().st_mode & 0o077) == oct(0)
 

@@ -80,8 +80,16 @@ def test_the_key_pair_is_made_once(tmp_path: Path) -> None:
 def test_a_widened_key_is_narrowed(tmp_path: Path) -> None:
     pair = ssh.ensure_key_pair(tmp_path)
     pair.private.chmod(0o644)
+    # whoever only looks doesn't hide it
     assert ssh.ensure_key_pair(tmp_path) == pair
+    assert stat.S_IMODE(pair.private.stat().st_mode) == 0o644
+    assert ssh.protect_key(tmp_path)
     assert stat.S_IMODE(pair.private.stat().st_mode) == 0o400
+    assert not ssh.protect_key(tmp_path)
+
+
+def test_there_may_be_no_key_yet(tmp_path: Path) -> None:
+    assert not ssh.protect_key(tmp_path)
 
 
 def test_a_damaged_key_is_told_and_never_replaced(tmp_path: Path) -> None:

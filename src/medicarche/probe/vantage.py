@@ -46,11 +46,13 @@ class Sweep:
         answers: station → one answer for each of its scans, as `medicarche.probe.agent` writes it.
         received: station → source address, protocol and port of the probes that arrived there.
         seconds: of the station that took longest.
+        failed: station → why it can't be used; the others' answers hold all the same.
     """
 
     answers: Mapping[str, tuple[Mapping[str, Any], ...]]
     received: Mapping[str, tuple[tuple[str, str, int], ...]]
     seconds: float
+    failed: Mapping[str, str]
 
 
 def sweep(
@@ -65,7 +67,7 @@ def sweep(
         timeout: seconds for all of it.
 
     Raises:
-        Unreachable: a station can't be used, or doesn't end in time; with what it said.
+        Unreachable: a station that had begun doesn't end in time; with what it said.
     """
     program = files("medicarche.probe").joinpath("agent.py").read_text(encoding="utf-8")
     with ExitStack() as stack:
@@ -73,6 +75,7 @@ def sweep(
         clock = threading.Timer(timeout, _kill, (tuple(running.values()),))
         clock.start()
         stack.callback(clock.cancel)
+        failed = {}
         for station in stations:
             job = {
                 "scans": list(station.scans),
@@ -81,21 +84,28 @@ def sweep(
                 "settle": settle,
             }
             running[station.name].tell(json.dumps(program), json.dumps(job))
-        for one in running.values():
-            one.hear()
+        for name, one in tuple(running.items()):
+            try:
+                one.hear()
+            except Unreachable as error:
+                failed[name] = error.message
+                del running[name]
         for one in running.values():
             one.tell("go")
         found = {name: one.hear() for name, one in running.items()}
         for one in running.values():
             one.close()
-        received = {
-            s.name: tuple((r[0], r[1], int(r[2])) for r in running[s.name].hear()["watched"])
-            for s in stations
-        }
+        watched = {name: one.hear()["watched"] for name, one in running.items()}
+    watching = {s.name for s in stations if s.watch}
     return Sweep(
         answers={name: tuple(answer["scans"]) for name, answer in found.items()},
-        received={s.name: received[s.name] for s in stations if s.watch},
+        received={
+            name: tuple((row[0], row[1], int(row[2])) for row in rows)
+            for name, rows in watched.items()
+            if name in watching
+        },
         seconds=max((float(answer["seconds"]) for answer in found.values()), default=0.0),
+        failed=failed,
     )
 
 
@@ -134,11 +144,9 @@ class _Running:
 
     def tell(self, *lines: str) -> None:
         assert self._process.stdin is not None  # noqa: S101 - for the type checker: it was asked for
-        try:
+        with suppress(BrokenPipeError):  # it has ended: what is heard of it next tells why
             self._process.stdin.write("".join(f"{line}\n" for line in lines))
             self._process.stdin.flush()
-        except BrokenPipeError:
-            raise self._failure() from None
 
     def close(self) -> None:
         """Say that there is nothing more to do."""

@@ -89,6 +89,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{LIFECYCLE}: starts, kills and purges clouds of its own; slow")
     # openstacksdk warns its own developers of its own code when a list of servers or rules is read
     config.addinivalue_line("filterwarnings", "ignore:The _compute_attributes method is deprecated")
+    config.addinivalue_line("markers", "slow: not in CI, which has others of its kind")
     config.addinivalue_line("markers", "alone: changes the environment; no other test may run beside it")
     config.addinivalue_line(
         "markers",

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from medicarche.ssh.connection import Ssh
 from medicarche.ssh.instance import Instance
-from medicarche.ssh.keys import KeyPair, ensure_key_pair
+from medicarche.ssh.keys import KeyPair, ensure_key_pair, protect_key
 from medicarche.ssh.known_hosts import ConsoleLog, KnownHosts, Pin, host_keys
 
-__all__ = ["ConsoleLog", "Instance", "KeyPair", "KnownHosts", "Pin", "Ssh", "ensure_key_pair", "host_keys"]
+__all__ = [
+    "ConsoleLog",
+    "Instance",
+    "KeyPair",
+    "KnownHosts",
+    "Pin",
+    "Ssh",
+    "ensure_key_pair",
+    "host_keys",
+    "protect_key",
+]

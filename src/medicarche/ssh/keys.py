@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,10 @@ from medicarche.private_files import locked, write_private
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["KeyPair", "ensure_key_pair"]
+__all__ = ["KeyPair", "ensure_key_pair", "protect_key"]
+
+#: readable by its owner only, and by nobody writable
+_MODE = 0o400
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,19 @@ class KeyPair:
 
     private: Path
     public: str
+
+
+def protect_key(folder: Path, name: str = "administration") -> bool:
+    """Put back the mode of the private key's file; says whether it was another one.
+
+    It isn't done in passing wherever the key is used: who only looks must not hide that others could read.
+    """
+    path = folder / name
+    with locked(folder):
+        loose = path.exists() and stat.S_IMODE(path.stat().st_mode) != _MODE
+        if loose:
+            path.chmod(_MODE)
+    return loose
 
 
 def ensure_key_pair(folder: Path, name: str = "administration") -> KeyPair:
@@ -44,9 +61,7 @@ def ensure_key_pair(folder: Path, name: str = "administration") -> KeyPair:
                 serialization.PrivateFormat.OpenSSH,
                 serialization.NoEncryption(),
             )
-            write_private(path, content, mode=0o400)
-        elif path.stat().st_mode & 0o377:
-            path.chmod(0o400)
+            write_private(path, content, mode=_MODE)
     try:
         key = serialization.load_ssh_private_key(path.read_bytes(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from medicarche.errors import CommandError
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from medicarche.plan.reach import Span, Target
     from medicarche.testing.built import Built
 
-__all__ = ["ALL_PORTS", "UDP_PORTS", "Layout", "gather", "gather_once", "lay_out"]
+__all__ = ["ALL_PORTS", "NOT_OURS", "UDP_PORTS", "Layout", "gather", "gather_once", "lay_out"]
 
 #: DNS, DHCP, TFTP, portmapper, NTP, NetBIOS, SNMP, LDAP, IKE, syslog, OpenVPN, SSDP, NFS, IPsec, SIP, mDNS,
 #: memcached, Syncthing's discovery and QUIC, WireGuard: what answers strangers, or amplifies
@@ -46,7 +46,7 @@ UDP_PORTS: Final = (
 #: of the routes by which the two addresses outside reach the private network, as a neighbour would try to
 ALL_PORTS: Final = ((PORTS.start, PORTS.stop - 1),)
 _TABLE: Final = "42222"
-_NOT_OURS: Final = "on a configured cloud no machine of ours is there"
+NOT_OURS: Final = "on a configured cloud no machine of ours is there"
 _RESULT: Final = "matrix.json"
 
 
@@ -97,7 +97,7 @@ def lay_out(built: Built, instances: Sequence[InstanceState]) -> Layout:
         ),
         *([VantagePoint("router", "router", inside, behind)] if inside else []),
     ]
-    missing = "" if embedded else _NOT_OURS
+    missing = "" if embedded else NOT_OURS
     pairs = [(point, target, missing) for point in points for target in known if _concerns(point, target)]
     for place in placed:
         point = VantagePoint(place.name, "instance", place.private, place.floating or behind)
@@ -136,11 +136,10 @@ def gather_once(built: Built, layout: Layout, ports: Sequence[tuple[int, int]], 
         result = folder / _RESULT
         if not result.exists():
             found = _sweep(built, layout, ports)
-            content = {"answers": found.answers, "received": found.received, "seconds": found.seconds}
-            write_private(result, json.dumps(content).encode())
+            write_private(result, json.dumps(asdict(found)).encode())
         content = json.loads(result.read_text(encoding="utf-8"))
     received = {name: tuple((r[0], r[1], r[2]) for r in rows) for name, rows in content["received"].items()}
-    return _matrix(layout, Sweep(content["answers"], received, content["seconds"]), ports)
+    return _matrix(layout, Sweep(**{**content, "received": received}), ports)
 
 
 def _sweep(built: Built, layout: Layout, ports: Sequence[tuple[int, int]]) -> Sweep:
@@ -214,8 +213,9 @@ def _quietly(*command: str) -> None:
 def _matrix(layout: Layout, found: Sweep, ports: Sequence[tuple[int, int]]) -> Matrix:
     positions: dict[str, int] = {}
     cells, lost = [], 0
-    for point, target, expected, why in layout.pairs:
+    for point, target, expected, missing in layout.pairs:
         spans = tuple(part for span in expected for part in _probed(span, ports))
+        why = missing or found.failed.get(point.name, "")
         if why:
             cells.append(Cell(point, target, spans, not_tried=why))
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import socket
 import sys
 from pathlib import Path
@@ -64,8 +65,16 @@ def test_an_address_that_cant_be_sent_from_is_told() -> None:
 
 
 def test_a_station_that_doesnt_work_is_named_with_its_last_words() -> None:
-    with pytest.raises(Unreachable, match=r"far away: .*\n.*no way"):
-        sweep([Station("far away", (sys.executable, "-c", "raise SystemExit('no way')"), ())])
+    found = sweep([Station("far away", (sys.executable, "-c", "raise SystemExit('no way')"), ())])
+    assert found.answers == {}
+    assert re.match(r"far away: .*\n.*no way", found.failed["far away"])
+
+
+@needs_root
+def test_a_station_that_ends_in_the_midst_of_it_is_an_error() -> None:
+    dying = "import sys; sys.stdin.readline(); print('{}', flush=True); sys.stdin.readline()"
+    with pytest.raises(Unreachable, match="before it had answered"):
+        sweep([Station("far away", (sys.executable, "-c", dying), ())])
 
 
 def test_it_needs_nothing_but_the_standard_library() -> None:
