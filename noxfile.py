@@ -101,6 +101,13 @@ def lifecycle(session: nox.Session) -> None:
 
 
 @nox.session
+def mutations(session: nox.Session) -> None:
+    """Break the environment, one thing at a time: the acceptance tests must see it; ``-- -m ""`` for all."""
+    install(session, "deploy", "acceptance")
+    session.run("pytest", "tests/mutations", "-m", "not slow", *session.posargs)
+
+
+@nox.session
 def load(session: nox.Session) -> None:
     """Short load run of each application; ``-- ramp odoo``, ``-- fixed``: see ``medicarche load``."""
     install(session, "deploy", "load")

@@ -38,7 +38,7 @@ while waiting:
         except urllib.error.HTTPError:
             continue
         if path.endswith("/"):
-            waiting += [path + line.partition("=")[0].strip() for line in seen[path].splitlines() if line]
+            waiting += [path + line.partition("=")[0] for line in seen[path].split()]
 json.dump(seen, sys.stdout)
 """
 #: disks and images are others' business, and large
@@ -95,7 +95,7 @@ def _grep(command: Sequence[str], secrets: Iterable[str], *, timeout: float = 30
 def test_it_is_on_no_instances_disk(
     instance: InstanceState, embedded: EmbeddedCloud, admins_password: str
 ) -> None:
-    # deleted files too: the disk is searched as it is, where it stands; nothing secret is sent to the instance
+    # deleted files too: the disk is searched where it stands; nothing secret is sent to the instance
     disk = embedded.folder / "data" / "var/lib/nova/instances" / instance.id / "disk"
     read, found = _search(disk, admins_password.encode())
     assert read > 100 << 20  # the operating system alone is more

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -21,11 +20,11 @@ from medicarche.plan.reach import (
     outside_address,
     targets,
 )
-from medicarche.private_files import locked, write_private
 from medicarche.probe.vantage import BOOT, Station, Sweep, sweep
 from medicarche.process import run
 from medicarche.provisioning import site_of
 from medicarche.testing.machines import ssh_to
+from medicarche.testing.shared import once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,7 +46,6 @@ UDP_PORTS: Final = (
 ALL_PORTS: Final = ((PORTS.start, PORTS.stop - 1),)
 _TABLE: Final = "42222"
 NOT_OURS: Final = "on a configured cloud no machine of ours is there"
-_RESULT: Final = "matrix.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +130,7 @@ def gather(built: Built, layout: Layout, ports: Sequence[tuple[int, int]]) -> Ma
 
 def gather_once(built: Built, layout: Layout, ports: Sequence[tuple[int, int]], folder: Path) -> Matrix:
     """Probe once for all processes that share a folder; the others take the result over."""
-    with locked(folder, "matrix.lock"):
-        result = folder / _RESULT
-        if not result.exists():
-            found = _sweep(built, layout, ports)
-            write_private(result, json.dumps(asdict(found)).encode())
-        content = json.loads(result.read_text(encoding="utf-8"))
+    content = once(folder, "matrix", lambda: asdict(_sweep(built, layout, ports)))
     received = {name: tuple((r[0], r[1], r[2]) for r in rows) for name, rows in content["received"].items()}
     return _matrix(layout, Sweep(**{**content, "received": received}), ports)
 
