@@ -242,14 +242,7 @@ class Api:
         call = f"{method} {self._proxy.service_type} {path}"
         options = {key: value for key, value in options.items() if value is not None}
         try:
-            for _ in range(1 if "data" in options else TOKENS):
-                answer = self._proxy.request(
-                    path, method, raise_exc=False, connect_retries=0, status_code_retries=0, **options
-                )
-                # keystoneauth gets a new token and tries again in one of the threads whose token expired;
-                # the others are handed their 401 (Session.request, BaseIdentityPlugin.invalidate)
-                if answer.status_code != UNAUTHORIZED:
-                    break
+            answer = self._with_a_token(path, method, options)
         except keystone.SSLError as error:
             raise CloudUnreachable(f"{call}: TLS failed: {error}") from error
         except (keystone.ConnectionError, keystone.DiscoveryFailure) as error:
@@ -264,6 +257,26 @@ class Api:
         if answer.status_code >= 400:  # noqa: PLR2004 - HTTP's own number
             raise _error(call, answer)
         return answer
+
+    def _with_a_token(self, path: str, method: str, options: dict[str, Any]) -> Response:
+        """Send a call; again where the token has expired, as nothing was done then."""
+        for attempt in range(TOKENS):
+            last = attempt == TOKENS - 1
+            try:
+                answer = self._proxy.request(
+                    path, method, raise_exc=False, connect_retries=0, status_code_retries=0, **options
+                )
+            except AssertionError as error:
+                # keystoneauth, where another thread gives the token up in the moment in which this one asks
+                # for it (BaseIdentityPlugin.get_access, invalidate): nothing was sent
+                if last:
+                    raise CloudUnreachable(f"{method} {path}: no token stays with us") from error
+                continue
+            # keystoneauth gets a new token and tries again in one of the threads whose token expired; the
+            # others are handed their 401 (Session.request); a stream can't be read again
+            if answer.status_code != UNAUTHORIZED or last or "data" in options:
+                return answer
+        raise AssertionError("the loop returns or raises")
 
 
 class _Object(dict[str, Any]):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from keystoneauth1.identity.base import BaseIdentityPlugin
 
 from fake_openstack import FakeOpenStack, Fault, Kind
 from fake_openstack.fixtures import StillClock, still_clock
@@ -17,6 +18,9 @@ from medicarche.errors import CloudUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from keystoneauth1.access import AccessInfo
+    from keystoneauth1.session import Session
 
 
 @pytest.fixture
@@ -45,6 +49,26 @@ def test_a_post_is_sent_once(cloud: FakeOpenStack, member: Connection, status: i
     cloud.order(Fault(kind, "POST", "/networks", status=status or 0))
     with pytest.raises(Ambiguous):
         member.network.post("/networks", NETWORK)
+    assert _count(cloud, "POST", "/networks") == 1
+
+
+def test_a_token_that_another_thread_gives_up_is_asked_for_again(
+    cloud: FakeOpenStack, member: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As keystoneauth's get_access fails between its lock and its answer."""
+    auth = member.sdk.session.auth
+    assert isinstance(auth, BaseIdentityPlugin)
+    asked = auth.get_access
+    races = [AssertionError(), AssertionError()]
+
+    def get_access(session: Session, **options: Any) -> AccessInfo:  # noqa: ANN401 - keystoneauth's own
+        if races:
+            raise races.pop()
+        return asked(session, **options)
+
+    monkeypatch.setattr(auth, "get_access", get_access)
+    member.network.post("/networks", NETWORK)
+    assert not races
     assert _count(cloud, "POST", "/networks") == 1
 
 
