@@ -226,18 +226,22 @@ def test_active_without_ssh(real: Real, tmp_path: Path, monkeypatch: pytest.Monk
     file = tmp_path / "with-a-host.yaml"
     file.write_text(text, encoding="utf-8")
     selection = replace(real.straight, environment=load_environment(file))
-    with provisioning.provision(selection, SilentReporter()).connections as connections:
-        (instance,) = converge.instances(connections, selection.environment.name)
+    with provisioning.provision(selection, SilentReporter(), deploy=False).connections as connections:
+        found = converge.instances(connections, selection.environment.name)
+        provisioning.wait_for_instances(selection, connections, found, SilentReporter())
+        (instance,) = found
         stop = ["sudo", "systemd-run", "--on-active=1", "systemctl", "stop", "ssh.socket", "ssh.service"]
         assert selection.ssh("debian").run(instance, stop)[0] == 0
         time.sleep(5)
         monkeypatch.setattr(provisioning, "READY_TIMEOUT", 10.0)
+        # before anything is deployed: this instance lets nothing out, and couldn't fetch a package
         with pytest.raises(Unreachable, match="host: port 22: "):
             provisioning.provision(selection, SilentReporter())
         reboot = {"reboot": {"type": "HARD"}}
         connections.member.compute.post(f"/servers/{instance.id}/action", reboot, repeatable=True)
-    monkeypatch.undo()
-    assert provisioning.provision(selection, SilentReporter()).plan.empty
+        monkeypatch.undo()
+        provisioning.wait_for_instances(selection, connections, found, SilentReporter())
+    assert provisioning.plan(selection).plan.empty
     real.run(selection, destroys=True)
 
 
