@@ -89,7 +89,7 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def acceptance(session: nox.Session) -> None:
     """Acceptance test plan; builds what isn't there yet."""
-    install(session, "deploy", "acceptance")
+    install(session, "deploy", "acceptance", "load")
     session.run("pytest", "tests/acceptance", "-m", "not lifecycle", *session.posargs)
 
 

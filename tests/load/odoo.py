@@ -23,12 +23,12 @@ class Salesperson(Person):
         """Log in through the form, as a browser does, and find a customer and a product to sell."""
         self.quotations: list[int] = []
         user, password = self.login()
-        with self.ask("GET", "/web/login", "log-in page") as answer:
+        with self.ask("GET", "/web/login", "salesperson's log-in page") as answer:
             token = _TOKEN.search(self.check(answer, 200, page=True))
         if token is None:
             return
         data = {"csrf_token": token[1], "login": user, "password": password, "redirect": ""}
-        with self.ask("POST", "/web/login", "log in", data=data) as answer:
+        with self.ask("POST", "/web/login", "salesperson logs in", data=data) as answer:
             if self.check(answer, 303) and "/web/login" in str((answer.headers or {}).get("location", "")):
                 answer.failure("the log-in is refused")
         self.partner = self._find_or_make("res.partner", {"name": f"{_MARK} (client)", "is_company": True})
@@ -93,7 +93,9 @@ class Salesperson(Person):
         return found["result"] if found else None
 
     def _find_or_make(self, model: str, values: dict[str, Any]) -> int:
-        found = self.call(model, "search", [[["name", "=", values["name"]]]], "search", {"limit": 1})
+        found = self.call(
+            model, "search", [[["name", "=", values["name"]]]], "find what is needed", {"limit": 1}
+        )
         if not found:
             found = self.call(model, "create", [[values]], "make what is needed")
         return int(found[0]) if found else 0

@@ -21,7 +21,7 @@ class Administrator(Person):
         """Log in, and take the token that every later request has to show."""
         user, password = self.login()
         login = {"username": user, "password": password}
-        with self.ask("POST", "/rest/noauth/auth/password", "log in", json=login) as answer:
+        with self.ask("POST", "/rest/noauth/auth/password", "administrator logs in", json=login) as answer:
             self.check(answer, 204)
         self._open()
 

@@ -59,9 +59,9 @@ class Editor(Person):
         """Log in; a wrong password would be answered with 200, and the form again."""
         user, password = self.login()
         data = {"log": user, "pwd": password, "redirect_to": f"{self.host}/wp-admin/", "testcookie": "1"}
-        with self.ask("GET", "/wp-login.php", "log-in page") as answer:
+        with self.ask("GET", "/wp-login.php", "editor's log-in page") as answer:
             self.check(answer, 200, contains="user_login", page=True)
-        with self.ask("POST", "/wp-login.php", "log in", data=data) as answer:
+        with self.ask("POST", "/wp-login.php", "editor logs in", data=data) as answer:
             self.check(answer, 302)
 
     @task(3)

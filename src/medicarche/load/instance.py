@@ -36,6 +36,7 @@ class InstanceUse:
         memory: bytes in use that can't be given back at once.
         memory_limit: bytes that it may use.
         oom_kills: processes that the kernel has killed for want of memory, since its boot.
+        swapped: bytes that were moved to the host's swap.
         commands: command → processors in use.
         processes: command → how many there are.
         queues: port → connections that wait until they are taken.
@@ -59,6 +60,7 @@ class InstanceUse:
     disk_used: int = 0
     disk_size: int = 0
     workers: int | None = None
+    swapped: int = 0
 
 
 def uses(samples: Sequence[Mapping[str, Any]]) -> list[InstanceUse]:
@@ -87,6 +89,7 @@ def uses(samples: Sequence[Mapping[str, Any]]) -> list[InstanceUse]:
                 disk_used=now["disk"]["used"],
                 disk_size=now["disk"]["size"],
                 workers=now["workers"],
+                swapped=memory.get("swapped") or 0,
             )
         )
     return found

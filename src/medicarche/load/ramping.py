@@ -105,7 +105,8 @@ class _Driver:
         everything = whole(transactions)
         judgements = judge(self.limits, transactions, everything)
         uses = self.instance.between(began, time.time())
-        shared = use.busy if self.bench.shared else None
+        # what others use isn't this load's doing: the verdict looks at that
+        shared = use.generator + use.cloud if self.bench.shared else None
         return _Measured(
             Step(
                 phase,
@@ -274,7 +275,7 @@ def _answer(
             f" soit {decimal(rate)} réponses par seconde."
         )
     if ramp.bounded and exhausted:
-        text += f" Au-delà, c'est d'abord {exhausted.resource} qui manque ({exhausted.detail})."
+        text += f" Ressource épuisée en premier : {exhausted.resource} ({exhausted.detail})."
     if ramp.bounded:
         text += (
             f" Quand la charge retombe, les réponses redeviennent normales en {milliseconds(recovery)}."

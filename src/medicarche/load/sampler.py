@@ -59,9 +59,11 @@ def _memory() -> dict[str, int | None]:
     if cache is None:
         cache = _field("memory.stat", "inactive_file")
     limit = _number("memory/memory.limit_in_bytes", "memory.max")
-    kills = _field("memory/memory.oom_control", "oom_kill")
+    both = _number("memory/memory.memsw.usage_in_bytes")
+    swapped = _number("memory.swap.current") if both is None else max(both - (used or 0), 0)
+    kills = _field("memory.events", "oom_kill")
     if kills is None:
-        kills = _field("memory.events", "oom_kill")
+        kills = _kills()
     info = {}
     for line in Path("/proc/meminfo").read_text().splitlines():
         name, value = line.split()[:2]
@@ -70,7 +72,16 @@ def _memory() -> dict[str, int | None]:
         used, cache = info["MemTotal"] - info["MemAvailable"], 0
     if limit is None or limit > info["MemTotal"]:
         limit = info["MemTotal"]
-    return {"used": used, "cache": cache or 0, "limit": limit, "oom_kills": kills}
+    return {"used": used, "cache": cache or 0, "limit": limit, "oom_kills": kills, "swapped": swapped}
+
+
+def _kills() -> int | None:
+    """Return how often the kernel killed for want of memory; version 1 counts in the victim's own group."""
+    found = [
+        _field(str(path.relative_to(_CGROUP)), "oom_kill")
+        for path in (_CGROUP / "memory").rglob("memory.oom_control")
+    ]
+    return sum(count or 0 for count in found) if found else None
 
 
 def _commands() -> dict[str, dict[str, float]]:

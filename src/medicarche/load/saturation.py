@@ -39,8 +39,8 @@ def pressures(
     Args:
         uses: of a step, second by second.
         processors: that the instance has.
-        machine_busy: part of this machine's processors in use, where the instance shares them with the
-            generator; None where it is elsewhere.
+        machine_busy: part of this machine's processors that this load uses, generator and cloud together,
+            where the instance shares them; None where it is elsewhere.
     """
     if not uses:
         return ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +34,19 @@ _PACKAGE = "stress-ng"
 _APT = ("sudo", "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet", "--yes")
 _PATIENCE = 300.0
 _MIB = 2**20
+#: seconds until the instance's next sample has come
+_LAST_SAMPLE = 1.5
 #: what the application's main processes are: their numbers change when they are started again
 _SERVICES = "systemctl list-units --type=service --state=running --plain --no-legend --no-pager"
+#: the instance's own limit of memory and swap together (control groups version 1), or of swap (version 2)
+_SWAP_LIMIT = """
+cd /sys/fs/cgroup
+if [ -f memory/memory.memsw.limit_in_bytes ]; then
+  echo "$1" > memory/memory.memsw.limit_in_bytes
+elif [ -f memory.swap.max ]; then
+  echo "$2" > memory.swap.max
+fi
+"""
 #: part of the memory that is left which is filled, so that nothing need be killed
 _FILL = 0.85
 
@@ -98,6 +109,7 @@ class _Phase:
             "figures": self.seen.as_json(),
             "cpu": max((use.cpu for use in self.uses), default=0.0),
             "memory": max((use.memory for use in self.uses), default=0),
+            "swapped": max((use.swapped for use in self.uses), default=0),
             "kills": self.kills,
             "restarted": list(self.restarted),
         }
@@ -108,6 +120,7 @@ class _Patient:
 
     def __init__(self, bench: Bench, target: LoadTarget, watch: InstanceWatch, seconds: float) -> None:
         self._bench = bench
+        self._flavor = bench.flavor(target)
         self._instance = bench.instance(target)
         self._ssh = bench.selection.ssh(bench.selection.user_of(self._instance.name))
         self._request: Request = bench.request(target)
@@ -150,15 +163,18 @@ class _Patient:
         began, services = time.time(), self._services()
         kills = self._kills()
         said: list[str] = []
-        thread = None
-        if stressor is not None:
-            thread = threading.Thread(target=self._stress, args=(stressor, said), daemon=True)
-            thread.start()
-        seen = generator.open_schedule(
-            self._request, rate=self._rate, seconds=self._seconds, limits=Limits(answer=20.0, connections=20)
-        )
-        if thread is not None:
-            thread.join(_PATIENCE)
+        with self._as_declared() if stressor is not None and stressor.exceeds else nullcontext():
+            thread = None
+            if stressor is not None:
+                thread = threading.Thread(target=self._stress, args=(stressor, said), daemon=True)
+                thread.start()
+            limits = Limits(answer=20.0, connections=20)
+            seen = generator.open_schedule(
+                self._request, rate=self._rate, seconds=self._seconds, limits=limits
+            )
+            if thread is not None:
+                thread.join(_PATIENCE)
+            time.sleep(_LAST_SAMPLE)
         now = self._services()
         return _Phase(
             name,
@@ -168,6 +184,25 @@ class _Patient:
             self._kills() - kills,
             tuple(sorted(name for name, number in services.items() if now.get(name) != number)),
         )
+
+    @contextmanager
+    def _as_declared(self) -> Iterator[None]:
+        """Hold the instance to its flavor's swap for as long as the block runs.
+
+        A container uses the host's swap beyond its memory: nothing would be killed, though on a machine with
+        the flavor's own swap it would be.
+        """
+        total = (self._flavor.ram_mib + self._flavor.swap_mib) * _MIB
+        self._limit_swap(str(total), str(self._flavor.swap_mib * _MIB))
+        try:
+            yield
+        finally:
+            self._limit_swap("-1", "max")
+
+    def _limit_swap(self, together: str, alone: str) -> None:
+        code, said = self.run("sudo", "sh", "-c", _SWAP_LIMIT, "sh", together, alone)
+        if code:
+            self._bench.reporter.note(f"{self._instance.name}: its swap can't be limited: {said.strip()}")
 
     def _stress(self, stressor: Stressor, said: list[str]) -> None:
         seconds = max(int(self._seconds), 1)
@@ -251,7 +286,7 @@ def stress(bench: Bench, target: LoadTarget, *, seconds: float = 15.0) -> Run:
             "phases": [phase.as_json() for phase in phases],
             "machine": use.as_json(),
             # containers of the embedded cloud: Nova's vCPUs are a promise, not a limit
-            "vcpus_enforced": not bench.shared or bench.selection.embedded is None,
+            "vcpus_enforced": not bench.shared,
         },
     )
 

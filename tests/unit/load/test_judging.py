@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -229,3 +230,8 @@ def test_a_flavor_is_judged_by_what_its_application_needs(
     found = judge_flavor(flavor, need, [LARGE, SMALL])
     assert (found.word, found.declared) == (word, declared)
     assert word in found.text
+
+
+def test_the_published_schema_is_the_codes() -> None:
+    published = Path(__file__).parents[3] / "docs/objectives.schema.json"
+    assert json.loads(published.read_text(encoding="utf-8")) == json_schema()

@@ -87,7 +87,7 @@ def chart(
         colour = COLOURS[number % len(COLOURS)]
         parts += frame.line(line, colour)
         if legend:
-            x = _LEFT + number * 190
+            x = _LEFT + number * 158
             parts.append(f'<rect x="{x}" y="{_HEIGHT + 6}" width="12" height="4" fill="{colour}"/>')
             parts.append(f'<text x="{x + 17}" y="{_HEIGHT + 12}">{escape(line.name)}</text>')
     parts.append("</svg>")
