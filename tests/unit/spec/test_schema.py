@@ -14,7 +14,8 @@ from medicarche.spec import json_schema, load_environment
 
 ROOT = Path(__file__).parents[3]
 PUBLISHED = ROOT / "docs" / "environment.schema.json"
-ENVIRONMENTS = sorted((ROOT / "environments").glob("*.yaml"))
+#: what stands beside an environment (objectives, exceptions) has a second word in its name
+ENVIRONMENTS = sorted(p for p in (ROOT / "environments").glob("*.yaml") if "." not in p.stem)
 
 
 def _read(path: Path) -> Any:  # noqa: ANN401 - any YAML value

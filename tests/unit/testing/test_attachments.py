@@ -56,7 +56,10 @@ TESTS = """
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "xdist"])
-def test_evidence_travels_and_secrets_dont(pytester: pytest.Pytester, workers: tuple[str, ...]) -> None:
+def test_evidence_travels_and_secrets_dont(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # ours, not the one of the run in it
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(test_x=TESTS)
     result = pytester.runpytest_subprocess("--strict-markers", "--junit-xml=junit.xml", "-rA", *workers)
