@@ -88,23 +88,28 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def acceptance(session: nox.Session) -> None:
-    """Acceptance test plan; builds what isn't there yet."""
+    """Acceptance test plan; builds what isn't there yet, and writes the report (reports/acceptance)."""
     install(session, "deploy", "acceptance", "load")
-    session.run("pytest", "tests/acceptance", "-m", "not lifecycle", *session.posargs)
+    session.run(
+        *("pytest", "tests/acceptance", "-m", "not lifecycle", "-n", "auto", "--maxschedchunk=1"),
+        *session.posargs,
+    )
 
 
 @nox.session
 def lifecycle(session: nox.Session) -> None:
     """The embedded cloud's life: kills, recovery, purge, an untouched host. Uses clouds of its own."""
     install(session, "deploy", "acceptance")
-    session.run("pytest", "tests/acceptance", "-m", "lifecycle", *session.posargs)
+    report = "--acceptance-report=reports/lifecycle"
+    session.run("pytest", "tests/acceptance", "-m", "lifecycle", report, *session.posargs)
 
 
 @nox.session
 def mutations(session: nox.Session) -> None:
     """Break the environment, one thing at a time: the acceptance tests must see it; ``-- -m ""`` for all."""
     install(session, "deploy", "acceptance")
-    session.run("pytest", "tests/mutations", "-m", "not slow", *session.posargs)
+    report = "--acceptance-report=reports/mutations"
+    session.run("pytest", "tests/mutations", "-m", "not slow", report, *session.posargs)
 
 
 @nox.session

@@ -21,6 +21,10 @@ __all__ = ["deploy"]
 _TEMPLATES = Path(__file__).parent / "templates"
 _SSHD = "/etc/ssh/sshd_config.d/00-medicarche.conf"
 _PROXY = "/etc/apt/apt.conf.d/95medicarche-proxy"
+_SYSCTL = "/etc/sysctl.d/60-medicarche.conf"
+_SYSCTL_UNIT = "medicarche-sysctl.service"
+_SYSCTL_FILES = (_SYSCTL, f"/etc/systemd/system/{_SYSCTL_UNIT}")
+_NGINX_UNIT = "/etc/systemd/system/nginx.service.d/medicarche.conf"
 
 
 def deploy(instance: Mapping[str, Any]) -> None:
@@ -42,11 +46,16 @@ def deploy(instance: Mapping[str, Any]) -> None:
     run("configuration files", files, configuration, absent)
     if wanted:
         run("packages", packages, sorted(wanted))
-    units = [Unit("ssh.service", (_SSHD,), "reload", check="sshd -t")]
+    units = [
+        Unit("ssh.service", (_SSHD,), "reload", check="sshd -t"),
+        Unit(_SYSCTL_UNIT, _SYSCTL_FILES),
+    ]
     for module, application in parts:
         units += module.units(application, [f.path for f in configuration])
     if parts:
         nginx = tuple(f.path for f in configuration if f.path.startswith("/etc/nginx/"))
+        # what its unit says holds from a start on, what its configuration says from a reload on
+        units.append(Unit("nginx.service", (_NGINX_UNIT,), check="nginx -t -q"))
         units.append(Unit("nginx.service", nginx, "reload", check="nginx -t -q"))
     run("services", services, units)
     for module, application in parts:
@@ -54,7 +63,14 @@ def deploy(instance: Mapping[str, Any]) -> None:
 
 
 def _configuration(instance: Mapping[str, Any]) -> list[File]:
-    found = [File(_SSHD, render(_TEMPLATES, "sshd.conf.j2"))]
+    found = [
+        File(_SSHD, render(_TEMPLATES, "sshd.conf.j2")),
+        File(_SYSCTL, render(_TEMPLATES, "sysctl.conf.j2")),
+        File(f"/etc/systemd/system/{_SYSCTL_UNIT}", render(_TEMPLATES, "sysctl.service.j2")),
+        # ANSSI-BP-028, R32 and R39
+        File("/etc/profile.d/medicarche.sh", "TMOUT=600; readonly TMOUT; export TMOUT\n"),
+        File("/etc/sudoers.d/60-medicarche", "Defaults ignore_dot\n", mode="440"),
+    ]
     if instance["package_proxy"]:
         found.append(File(_PROXY, f'Acquire::http::Proxy "{instance["package_proxy"]}";\n'))
     if instance["applications"]:
@@ -62,6 +78,7 @@ def _configuration(instance: Mapping[str, Any]) -> list[File]:
         found += [
             File("/etc/nginx/nginx.conf", render(_TEMPLATES, "nginx.conf.j2")),
             File("/etc/nginx/conf.d/medicarche.conf", sites),
+            File(_NGINX_UNIT, render(_TEMPLATES, "nginx.service.j2")),
             File("/etc/nginx/medicarche.pem", instance["certificate"]),
             File("/etc/nginx/medicarche.key", instance["private_key"], mode="640"),
         ]

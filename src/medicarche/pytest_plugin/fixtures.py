@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -136,6 +136,15 @@ def tcp_ports(pytestconfig: pytest.Config) -> Sequence[tuple[int, int]]:
     """The TCP ports that the reachability matrix probes, as ranges."""
     ranges: Sequence[tuple[int, int]] = pytestconfig.getoption("--tcp-ports")
     return ranges
+
+
+@pytest.fixture(scope="session")
+def shared(provisioned: Built, pytestconfig: pytest.Config) -> Callable[[str, Callable[[], Any]], Any]:
+    """Do something once a run: ``shared(name, make)`` gives all processes what the first one made (JSON)."""
+    from medicarche.testing.shared import once  # noqa: PLC0415 - only where it is needed
+
+    del provisioned  # asked for first: it says where what is shared lies
+    return lambda name, make: once(pytestconfig.stash[SHARED], name, make)
 
 
 @pytest.fixture(scope="session")
