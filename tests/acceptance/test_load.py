@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     Command = Callable[..., subprocess.CompletedProcess[str]]
 
+#: beside other tests the machine would be too busy to judge
+pytestmark = pytest.mark.alone
 INVALID = 9
 
 
