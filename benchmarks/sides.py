@@ -35,7 +35,7 @@ def _run(words: list[str], environment: Mapping[str, str], *allowed: int) -> tup
 
 @dataclass(frozen=True, slots=True)
 class Playbook:
-    """``ansible/site.yml``.
+    """``ansible/site.yml``, and ``ansible/remove.yml``.
 
     Attributes:
         program: ``ansible-playbook``, of a virtual environment of its own.
@@ -47,15 +47,15 @@ class Playbook:
     clouds: Path
     public_key: Path
 
-    def run(self, state: str = "present") -> tuple[float, int]:
-        """Run it; return the seconds, and how many tasks' results were changes."""
+    def run(self, book: str = "site.yml") -> tuple[float, int]:
+        """Run one; return the seconds, and how many tasks' results were changes."""
         folder = HERE / "ansible"
         seconds, told, _ = _run(
             [
                 str(self.program),
                 *("-i", "localhost,"),
-                *("-e", f"state={state}", "-e", f"public_key_file={self.public_key}"),
-                str(folder / "site.yml"),
+                *("-e", f"public_key_file={self.public_key}"),
+                str(folder / book),
             ],
             {
                 "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
