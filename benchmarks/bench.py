@@ -11,6 +11,7 @@ import json
 import statistics
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -229,6 +230,8 @@ def drift(results: Results, prepared: Selection) -> None:
         found = [action["id"] for action in plan["actions"]]
         unseen = [what for what, _, action in DRIFT if not any(i.startswith(action) for i in found)]
         ours.run("provision", "--no-deploy", "--yes")
+        with suppress(TimeoutError):  # a server that was started takes a moment
+            hands.wait(lambda: state(hands) == right)
         mended = state(hands)
         _, rest = ours.plan()
     left = [key for key in right if mended[key] != right[key]]

@@ -15,7 +15,7 @@ __all__ = ["DRIFT", "ENVIRONMENT", "Hands", "state"]
 Raw = dict[str, Any]
 HTTP = 80
 #: seconds for a server to come to rest
-PATIENCE = 180.0
+PATIENCE = 90.0
 #: what environment.yaml has besides, where drift is tried: somebody who has a role, and limits
 ENVIRONMENT = """
 groups: {staff: {cloud_role: member}}
