@@ -215,3 +215,23 @@ def test_who_changes_the_environment_is_alone_and_last(
     run("-p", "no:xdist", test_x=TURNS).assert_outcomes(passed=12)
     kinds = [line.split()[0] for line in (pytester.path / "turns").read_text(encoding="utf-8").splitlines()]
     assert kinds == ["beside"] * 9 + ["alone"] * 3
+
+
+@pytest.mark.parametrize(
+    ("given", "ranges"),
+    [("22", ((22, 22),)), ("8000-9000,80", ((80, 80), (8000, 9000)))],
+)
+def test_ranges_of_ports(
+    given: str, ranges: tuple[tuple[int, int], ...], run: Callable[..., pytest.RunResult]
+) -> None:
+    test = f"""
+        def test_x(tcp_ports): assert tcp_ports == {ranges!r}
+        """
+    run(f"--tcp-ports={given}", test_x=test).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("given", ["0", "70000", "9-8", "ssh"])
+def test_ranges_that_are_none(given: str, run: Callable[..., pytest.RunResult]) -> None:
+    result = run(f"--tcp-ports={given}", test_x="def test_x(): pass")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--tcp-ports*"])
