@@ -72,6 +72,9 @@ _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
     },
 }
 
+#: vantage points and targets that have no name of their own
+_NAMED: Final = ("outside", "administrators", "metadata", "packages", "elsewhere")
+
 #: of `matrix_table`, by language
 COLUMNS: Final[Mapping[Language, tuple[str, ...]]] = {
     "fr": ("depuis", "vers", "adresse", "protocole", "ports", "déclaré", "constaté"),
@@ -91,9 +94,10 @@ _STATES: Final[Mapping[str, str]] = {
 def matrix_table(matrix: Matrix, language: Language = "fr") -> list[tuple[str, ...]]:
     """Return the matrix as rows of text under `COLUMNS`; runs of ports that are alike share a row."""
     state = _STATES if language == "fr" else {}
+    words = {name: _WORDS[language][name] for name in _NAMED}
     return [
         (
-            *(source, target, address, protocol),
+            *(words.get(source, source), words.get(target, target), address, protocol),
             str(first) if first == last else f"{first}-{last}",
             *(state.get(word, word) for word in (declared, found)),
         )

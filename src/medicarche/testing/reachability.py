@@ -90,8 +90,10 @@ def lay_out(built: Built, instances: Sequence[InstanceState]) -> Layout:
     points = [
         *([VantagePoint("outside", "outside", elsewhere)] if elsewhere else []),
         *(
-            VantagePoint("administrators", "administrators", address)
-            for address in administrators_address(environment)
+            VantagePoint(
+                f"administrators {address}" if number else "administrators", "administrators", address
+            )
+            for number, address in enumerate(administrators_address(environment))
         ),
         *([VantagePoint("router", "router", inside, behind)] if inside else []),
     ]

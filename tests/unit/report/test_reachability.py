@@ -58,7 +58,7 @@ def test_numbers_are_written_as_in_the_language() -> None:
 def test_the_table() -> None:
     rows = matrix_table(MATRIX)
     assert {len(row) for row in rows} == {len(COLUMNS["fr"])}
-    assert ("outside", "odoo", "192.168.222.20", "tcp", "22", "filtré", "ouvert") in rows
+    assert ("extérieur", "odoo", "192.168.222.20", "tcp", "22", "filtré", "ouvert") in rows
     assert ("router", "web<site>", "10.20.20.110", "tcp", "80", "ouvert", "non essayé") in rows
     assert ("outside", "odoo", "192.168.222.20", "tcp", "22", "filtered", "open") in matrix_table(
         MATRIX, "en"
