@@ -33,13 +33,14 @@ if TYPE_CHECKING:
     from medicarche.report import Evidence
     from medicarche.testing.built import Built
 
-FIREWALL = ("tests/acceptance/test_security_groups.py", "tests/acceptance/test_reachability.py")
+GROUPS = "tests/acceptance/test_security_groups.py"
 #: what all rules and listeners of the environment name, and what databases and agents would listen on
 FEW_PORTS = "22,53,80,443,3142,3306,5432,8000-9000,9100"
 SSH = 22
 NEUTRON = "test_neutrons_rules_are_those_that_follow_from_the_declaration"
 NODE = "test_the_nodes_packet_filter_holds_what_is_declared_and_nothing_else"
 REACHED = "test_what_is_reached_is_what_is_declared"
+RULES = (f"{GROUPS}::{NEUTRON}", f"{GROUPS}::{NODE}", "tests/acceptance/test_reachability.py")
 
 
 @dataclass(frozen=True)
@@ -192,18 +193,17 @@ def test_each_rule_that_is_taken_away_is_missed(
         }
         if rule.direction == "egress":
             caught[rf"{REACHED}\[instance\]"] = lost
-            return Broken(FIREWALL, caught)
+            return Broken(RULES, caught)
         caught[rf"{REACHED}\[administrators\]"] = lost
         if port != SSH:
             caught[rf"{REACHED}\[(outside|router)\]"] = lost
-            return Broken(FIREWALL, caught)
+            return Broken(RULES, caught)
         # without SSH nobody can look into the instances, nor probe from them
         blind = [
             "test_nothing_arrives_in_an_instance_that_no_rule_lets_in",
             rf"{REACHED}\[(instance|router)\]",
         ]
-        groups, reachability = FIREWALL
-        return Broken((f"{groups}::{NEUTRON}", f"{groups}::{NODE}", reachability), caught, blind)
+        return Broken(RULES, caught, blind)
 
     prove(damage)
 
@@ -228,7 +228,7 @@ def test_one_rule_too_many_is_seen(provisioned: Built, prove: Callable[[Callable
         _wait_for_change(provisioned, before)
         too_much = f"tcp {port}: declared filtered, found refused"
         return Broken(
-            FIREWALL,
+            RULES,
             {
                 NEUTRON: f"{group}.*{port}",
                 rf"{NODE}\[{application.instance}\]": f"ingress tcp {port}-{port} 0.0.0.0/0",
@@ -270,7 +270,7 @@ def test_a_database_that_listens_to_all_is_seen(
         machine.check_output("systemctl restart mariadb")
         seen = r"tcp 0\.0\.0\.0:3306 \(mariadbd"
         return Broken(
-            FIREWALL,
+            (GROUPS,),
             {
                 rf"test_what_listens_is_what_is_declared\[{name}\]": f"undeclared: {seen}",
                 rf"test_what_isnt_public_is_bound_to_loopback\[{name}\]": seen,
