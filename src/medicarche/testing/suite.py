@@ -50,7 +50,7 @@ def run_suite(arguments: Sequence[str], folder: Path, *, directory: Path, timeou
     report.unlink(missing_ok=True)
     command = [
         *(sys.executable, "-m", "pytest", "--as-is", "-q", "--no-header", "-p", "no:cacheprovider"),
-        *(f"--junit-xml={report}", f"--acceptance-report={folder}", *arguments),
+        *(f"--junit-xml={report}", f"--acceptance-report={folder / 'report'}", *arguments),
     ]
     done = subprocess.run(
         namespace.outside_command(command),

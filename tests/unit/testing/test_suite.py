@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 PLUGIN = """
     import pytest
-    def pytest_addoption(parser): parser.addoption("--as-is", action="store_true")
+    def pytest_addoption(parser):
+        parser.addoption("--as-is", action="store_true")
+        parser.addoption("--acceptance-report")
     @pytest.fixture
     def broken(): raise RuntimeError("no way in")
 """
