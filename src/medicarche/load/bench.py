@@ -15,6 +15,7 @@ from medicarche.load.connection import Request
 from medicarche.load.crowd import Crowd
 from medicarche.load.instance import InstanceWatch
 from medicarche.load.machine import Watch
+from medicarche.load.run import Run
 from medicarche.load.targets import LoadTarget, host_and_port
 
 if TYPE_CHECKING:
@@ -146,6 +147,18 @@ class Bench:
         else:
             variables["OS_CLOUD"] = self.selection.target.name
         return Crowd(self.scenario(target), variables, self.store.folder / f"crowd-{target.name}.log")
+
+    def record(self, target: LoadTarget, kind: str, began: datetime, **measured: Any) -> Run:  # noqa: ANN401 - the rest of a Run
+        """Return a run's record: whose it is and where it was, and what was measured."""
+        return Run(
+            kind=kind,
+            application=target.name,
+            application_kind=target.kind,
+            environment=self.selection.environment.name,
+            cloud=self.selection.target.name,
+            began=began,
+            **measured,
+        )
 
     @staticmethod
     def now() -> datetime:

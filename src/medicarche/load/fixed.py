@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from medicarche.load import generator, h2load
 from medicarche.load.criteria import judge
 from medicarche.load.figures import Figures
-from medicarche.load.run import Run
 from medicarche.load.verdict import VerdictKind, decide, generator_reasons
 from medicarche.load.words import count, milliseconds, not_judged
 
 if TYPE_CHECKING:
     from medicarche.load.bench import Bench
     from medicarche.load.machine import Watch
+    from medicarche.load.run import Run
     from medicarche.load.samples import Samples
     from medicarche.load.targets import LoadTarget
 
@@ -116,13 +116,10 @@ def _run(  # noqa: PLR0917 - the parts of one record
     )
     if verdict.kind is VerdictKind.INVALID:
         answer += f" {not_judged(verdict)}"
-    return Run(
-        kind=kind,
-        application=target.name,
-        application_kind=target.kind,
-        environment=bench.selection.environment.name,
-        cloud=bench.selection.target.name,
-        began=began,
+    return bench.record(
+        target,
+        kind,
+        began,
         seconds=seen.seconds,
         parameters={**parameters, "path": path},
         verdict=verdict,

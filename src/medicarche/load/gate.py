@@ -13,13 +13,13 @@ from medicarche.load import generator
 from medicarche.load.criteria import judge
 from medicarche.load.crowd import figures, whole
 from medicarche.load.figures import Figures
-from medicarche.load.run import Run
 from medicarche.load.timeline import timeline
 from medicarche.load.verdict import VerdictKind, decide, generator_reasons
 from medicarche.load.words import count, milliseconds, not_judged
 
 if TYPE_CHECKING:
     from medicarche.load.bench import Bench
+    from medicarche.load.run import Run
     from medicarche.load.targets import LoadTarget
 
 __all__ = ["gate"]
@@ -84,13 +84,10 @@ def gate(bench: Bench, target: LoadTarget, *, seconds: int = 15) -> Run:
         answer += f" Objectifs non tenus : {' ; '.join(verdict.reasons)}."
     elif verdict.kind is VerdictKind.INVALID:
         answer += f" {not_judged(verdict)}"
-    return Run(
-        kind="gate",
-        application=target.name,
-        application_kind=target.kind,
-        environment=bench.selection.environment.name,
-        cloud=bench.selection.target.name,
-        began=began,
+    return bench.record(
+        target,
+        "gate",
+        began,
         seconds=time.time() - clock,
         parameters={"users": objectives.gate_users, "seconds": seconds},
         verdict=verdict,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from medicarche.load.criteria import judge
 from medicarche.load.crowd import Second, figures, whole
 from medicarche.load.ramp import Phase, Ramp, RampPlan, Step, steady
-from medicarche.load.run import Run
 from medicarche.load.saturation import Pressure, first_exhausted, pressures
 from medicarche.load.timeline import timeline
 from medicarche.load.verdict import Verdict, VerdictKind, decide, generator_reasons
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from medicarche.load.figures import Figures
     from medicarche.load.instance import InstanceUse, InstanceWatch
     from medicarche.load.machine import MachineUse
+    from medicarche.load.run import Run
     from medicarche.load.targets import LoadTarget
 
 __all__ = ["DEFAULT_LIMITS", "ramp_up"]
@@ -206,13 +206,10 @@ def _record(  # noqa: PLR0917 - the parts of one record
     steps = [found.pressures for found in driver.measured if found.step.phase is not Phase.RECOVERY]
     exhausted = first_exhausted(steps)
     rate = best.step.rate if best else 0.0
-    return Run(
-        kind="ramp",
-        application=target.name,
-        application_kind=target.kind,
-        environment=bench.selection.environment.name,
-        cloud=bench.selection.target.name,
-        began=began,
+    return bench.record(
+        target,
+        "ramp",
+        began,
         seconds=seconds,
         parameters={"limits": {k: dict(v) for k, v in driver.limits.items()}, **asdict(plan)},
         verdict=verdict,

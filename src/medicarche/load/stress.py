@@ -14,7 +14,6 @@ from medicarche.load import generator
 from medicarche.load.engine import Limits
 from medicarche.load.flavors import FlavorVerdict, Need, judge_flavor
 from medicarche.load.histogram import Histogram
-from medicarche.load.run import Run
 from medicarche.load.verdict import Verdict, VerdictKind, decide
 from medicarche.load.words import count, decimal, not_judged
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from medicarche.load.bench import Bench
     from medicarche.load.connection import Request
     from medicarche.load.instance import InstanceUse, InstanceWatch
+    from medicarche.load.run import Run
     from medicarche.load.samples import Samples
     from medicarche.load.targets import LoadTarget
     from medicarche.spec.environment import FlavorSpec
@@ -262,13 +262,10 @@ def stress(bench: Bench, target: LoadTarget, *, seconds: float = 15.0) -> Run:
     verdict = decide((), use, measured=sum(phase.seen.asked for phase in phases))
     if verdict.kind is VerdictKind.PASSED and reasons:
         verdict = Verdict(VerdictKind.BROKEN, reasons)
-    return Run(
-        kind="stress",
-        application=target.name,
-        application_kind=target.kind,
-        environment=bench.selection.environment.name,
-        cloud=bench.selection.target.name,
-        began=began,
+    return bench.record(
+        target,
+        "stress",
+        began,
         seconds=time.time() - clock,
         parameters={"seconds": seconds, "flavor": flavor.name, "rate": objectives.stress_rate},
         verdict=verdict,
