@@ -33,7 +33,9 @@ DEFAULT_LIMITS: Mapping[str, Mapping[str, float]] = {"": {"p95_ms": 2000.0, "fai
 #: failures and lateness that need no whole step to be seen
 _HOPELESS_FAILURES = 0.5
 _HOPELESS_ANSWERS = 20
-_RECOVERY = 60
+#: seconds that an application gets to be in time again: at the end, and between two steps
+_RECOVERY = 60.0
+_COOLING = 20.0
 _CALM = 3
 _PATIENCE = 60.0
 
@@ -79,7 +81,10 @@ class _Driver:
             phase, users = following
             with self.bench.reporter.stage(f"{self.target.name}: {users} users ({phase})") as stage:
                 if phase is Phase.RECOVERY:
-                    self.recovery = self._recover(users)
+                    self.recovery = self._recover(users, _RECOVERY)
+                elif ramp.steps and not ramp.steps[-1].passed:
+                    # what an overload has left in the queues must not break the next step too
+                    self._recover(max(users // 4, 1), _COOLING)
                 found = self._step(phase, users)
                 self.measured.append(found)
                 ramp.steps.append(found.step)
@@ -140,13 +145,13 @@ class _Driver:
                 return True
         return False
 
-    def _recover(self, users: int) -> float | None:
+    def _recover(self, users: int, most: float) -> float | None:
         """Let the load go; return the seconds until answers are in time again, None if they aren't."""
         self.crowd.people(users, rate=1000.0)
         limit = self.limits.get("", {}).get("p95_ms", DEFAULT_LIMITS[""]["p95_ms"]) / 1000
         began = time.monotonic()
         calm = 0
-        while time.monotonic() - began < _RECOVERY:
+        while time.monotonic() - began < most:
             (second,) = self.crowd.wait(1, _PATIENCE)
             seen = whole(second.transactions)
             good = seen.succeeded and not seen.failed and seen.latency.percentile(95) <= limit
