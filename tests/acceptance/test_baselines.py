@@ -68,7 +68,9 @@ def test_the_ssh_server_follows_the_baseline(instance: InstanceState, baseline: 
     judging = baseline.judge("ssh-audit", instance.name)
     findings = judging.free(ssh.seen_in(audited))
     baseline.evidence.command(
-        "ssh-audit", shlex.join(ssh.command(address)[1:]), str(audited.get("banner", {}).get("raw", ""))
+        "ssh-audit",
+        shlex.join(["ssh-audit", *ssh.command(address)[1:]]),
+        str(audited.get("banner", {}).get("raw", "")),
     )
     baseline.settle(f"SSH, {instance.name} (ssh-audit)", judging, findings)
 

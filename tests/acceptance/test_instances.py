@@ -74,7 +74,9 @@ def test_its_audit_trail_says_who_made_it(
     assert made.request_id.startswith("req-")
 
 
-def test_both_can_be_read_by_command(run_medicarche: Run, instance: InstanceState) -> None:
+def test_both_can_be_read_by_command(run_medicarche: Run, instances: tuple[InstanceState, ...]) -> None:
+    # what is in them is looked at for each instance above; the commands are the same for all
+    instance = instances[0]
     console = run_medicarche("console", instance.name)
     assert console.returncode == 0, console.stderr
     assert "systemd" in console.stdout

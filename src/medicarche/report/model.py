@@ -133,7 +133,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class RequirementResult:
-    """A requirement, and what may be said of it; tests by their ids."""
+    """A requirement, and what may be said of it; tests by their ids.
+
+    Tests of the life cycle that didn't run aren't in it.
+    """
 
     id: str
     text: str
@@ -268,7 +271,7 @@ def results(
     Args:
         texts: requirement → its text, in the order of the report.
         tests: those that ran.
-        not_run: test that was left out → the requirements that it names.
+        not_run: test that was left out → the requirements that it names; none of the life cycle.
         not_deployed: requirements about an application that isn't deployed.
     """
     outcomes = [Outcome(t.id, t.outcome, t.requirements) for t in tests]

@@ -43,15 +43,13 @@ class Summary:
 
     @property
     def verdict(self) -> Verdict:
-        """Failed where one test failed; proved where at least one passed and none was skipped.
-
-        Tests that a partial run left out don't change the verdict: the report says that it was one.
-        """
+        """Failed where one test failed; proved where at least one passed and none was skipped or left out."""
         if self.failed:
             return Verdict.FAILED
         if not self.deployed:
             return Verdict.NOT_DEPLOYED
-        return Verdict.PROVED if self.passed and not self.skipped else Verdict.NOT_PROVED
+        doubtful = self.skipped or self.not_run
+        return Verdict.PROVED if self.passed and not doubtful else Verdict.NOT_PROVED
 
 
 _WORDS = ("passed", "failed", "skipped", "not run")

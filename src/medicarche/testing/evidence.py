@@ -26,6 +26,9 @@ _JOURNAL_LINES = 400
 _LOG_LINES = 60
 #: our own coming and going in the instance, which would drown what its services say
 _OURS = re.compile(r"^\S+ \S+ (sudo|sshd|sshd-session|runuser|systemd-logind)\[")
+#: colours on a console, and what the node's libvirt and metadata proxy say all the time
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_NOISE = re.compile(r"virDomainGetVcpus|haproxy-metadata-proxy")
 #: where services write that don't write into the journal
 _LOGS = " ".join(
     f"/var/log/{path}"
@@ -81,12 +84,13 @@ def _asked(ask: Callable[..., str], /, *arguments: object) -> str:
 
 
 def _console(built: Built, instance: InstanceState) -> str:
-    return converge.console_log(built.connections, instance.id, _LOG_LINES)
+    return _COLOUR.sub("", converge.console_log(built.connections, instance.id, _LOG_LINES))
 
 
 def _node(built: Built) -> str:
     embedded = built.selection.embedded
-    return embedded.logs(lines=_LOG_LINES) if embedded is not None else ""
+    lines = embedded.logs(lines=10 * _LOG_LINES).splitlines() if embedded is not None else []
+    return "\n".join([line for line in lines if not _NOISE.search(line)][-_LOG_LINES:])
 
 
 def _rules(built: Built) -> str:

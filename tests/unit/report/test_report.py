@@ -157,10 +157,15 @@ def test_a_partial_run_says_so_on_top(partly: dict[str, Any]) -> None:
 
 def test_the_life_cycle_runs_apart_and_is_named() -> None:
     run = Run("pytest", "2026-11-24T08:00:00+00:00", 1.0, 1, "0.1.0", lifecycle_not_run=44)
-    page = html(_report(run=run, not_run={"tests/l.py::test_kill": ("CLOUD-1",)}))
     assert run.complete
-    assert "44 contrôle(s) du cycle de vie" in page
-    assert "1 non exécuté(s)" in _row(page, "CLOUD-1")
+    assert "44 contrôle(s) du cycle de vie" in html(_report(run=run))
+
+
+def test_a_requirement_of_which_a_test_was_left_out_isnt_proved() -> None:
+    report = _report(_test("test_good", "passed", "CLOUD-1"), not_run={"tests/x.py::test_y": ("CLOUD-1",)})
+    row = _row(html(report), "CLOUD-1")
+    assert "1 non exécuté(s)" in row
+    assert "non prouvée" in row
 
 
 def test_the_page_stands_alone_and_nothing_in_it_is_run() -> None:

@@ -34,6 +34,7 @@ def test_every_requirement_is_there_in_both_languages() -> None:
         (["skipped"], Verdict.NOT_PROVED),
         (["passed", "skipped"], Verdict.NOT_PROVED),
         (["skipped", "failed"], Verdict.FAILED),
+        (["passed", "not run"], Verdict.NOT_PROVED),
     ],
 )
 def test_the_verdict_follows_from_all_tests(outcomes: list[str], verdict: Verdict) -> None:

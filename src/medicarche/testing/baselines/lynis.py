@@ -41,12 +41,15 @@ def _lean(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return None if "/languages/" in f"/{member.name}" and not member.name.endswith("/en") else member
 
 
+#: a third of its time, for what others see better: updates that wait (BP-028, R61), certificates (SSLyze)
+_SKIPPED = ("PKGS-7392", "CRYP-7902")
 #: unpacks what comes in, runs it once, prints its report, and leaves nothing behind
 _SCRIPT = """
 umask 077
 w=$(mktemp -d /run/medicarche-lynis.XXXXXX) || exit 1
 trap 'rm -rf $w /run/lynis.pid' EXIT
 cd $w && mkdir plugins && tar -xz || exit 1
+printf 'skip-test=%s\\n' SKIPPED >>default.prf
 export LC_ALL=C
 sh ./lynis audit system --quick --quiet --no-colors --no-log \\
   --profile $w/default.prf --plugin-dir $w/plugins --report-file $w/report.dat >/dev/null 2>&1 </dev/null
@@ -62,8 +65,9 @@ def audit(client: paramiko.SSHClient, archive: bytes, timeout: float = 180.0) ->
         archive: `packed`; it goes through standard input, as it is longer than a command line may be.
         timeout: seconds without a byte after which it counts as hanging.
     """
+    script = _SCRIPT.replace("SKIPPED", " ".join(_SKIPPED))
     stdin, stdout, stderr = client.exec_command(
-        f"sudo --non-interactive sh -c {shlex.quote(_SCRIPT)}", timeout=timeout
+        f"sudo --non-interactive sh -c {shlex.quote(script)}", timeout=timeout
     )
     stdin.write(archive)
     stdin.channel.shutdown_write()
