@@ -14,6 +14,7 @@ from medicarche import converge, forwards, image, people, ssh
 from medicarche.cloud import check, connect, observe
 from medicarche.embedded import namespace
 from medicarche.errors import CloudUnsuitable, MedicarcheError
+from medicarche.given_certificate import read_certificate
 from medicarche.plan import derive, make_plan, plan_destroy
 from medicarche.plan.model import Verb
 from medicarche.plan.resources import Kind
@@ -166,6 +167,7 @@ def provision(
         _protect_key(selection, reporter)
         artefacts = None
         if deploy:
+            _check_certificates(selection, reporter)
             # what can't be had is told before anything begins
             with _timed(seconds, "artefacts"):
                 obtained = _artefacts(selection, reporter)
@@ -315,6 +317,14 @@ def as_deployed(selection: Selection) -> Selection:
     here = {n for n, file in known(selection.environment, selection.paths.cache).items() if file.path}
     optional = {a.name for a in selection.environment.applications if a.if_unavailable == "leave-out"}
     return selection.without(left_out(selection) & optional - here)
+
+
+def _check_certificates(selection: Selection, reporter: Reporter) -> None:
+    for instance in selection.environment.instances:
+        if instance.certificate is not None:
+            given = read_certificate(instance.certificate)
+            if given.ends_soon:
+                reporter.note(f"{instance.name}: {instance.certificate.chain} ends on {given.ends:%Y-%m-%d}")
 
 
 def _artefacts(selection: Selection, reporter: Reporter) -> Obtained:

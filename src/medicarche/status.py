@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from medicarche import converge, forwards, provisioning
 from medicarche.cloud import connect
 from medicarche.deploy import authority
+from medicarche.given_certificate import read_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from pathlib import Path
 
     from medicarche.converge import InstanceState
     from medicarche.spec.environment import Application
@@ -145,11 +149,17 @@ def _application(
     selection: Selection,
     left_out: Collection[str],
 ) -> ApplicationStatus:
+    own = selection.environment.instance(application.instance).certificate
     certificate = authority(selection.environment, selection.folder).ca_certificate
+    name = None
+    if own is not None:
+        certificate = own.authority or Path(DEFAULT_CA_BUNDLE_PATH)
+        names = read_certificate(own).names
+        name = names[0].replace("*", application.instance) if names else None
     url = _url("https", endpoint)
     state: ApplicationState = "not deployed"
     if url is not None and certificate.exists() and application.name not in left_out:
-        state = "answering" if _answers(url, certificate) else "not answering"
+        state = "answering" if _answers(url, certificate, name) else "not answering"
     return ApplicationStatus(
         name=application.name,
         kind=application.kind,
@@ -161,12 +171,32 @@ def _application(
     )
 
 
-def _answers(url: str, authority: Path) -> bool:
-    """Ask once, over TLS checked with the environment's authority; a server error is no answer."""
-    try:
-        return (
-            requests.get(url, verify=str(authority), timeout=5, allow_redirects=False).status_code
-            < HTTPStatus.INTERNAL_SERVER_ERROR
+def _answers(url: str, authority: Path, name: str | None) -> bool:
+    """Ask once, over TLS checked with an authority; a server error is no answer.
+
+    ``name``: whom the certificate is for, where that isn't the address.
+    """
+    headers = {"Host": f"{name}:{urlsplit(url).port}"} if name is not None else {}
+    with requests.Session() as session:
+        if name is not None:
+            session.mount("https://", _Named(name))
+        try:
+            answer = session.get(
+                url, verify=str(authority), timeout=5, allow_redirects=False, headers=headers
+            )
+        except requests.RequestException:
+            return False
+    return answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+class _Named(HTTPAdapter):
+    """Asks an address for a host's name, and verifies that name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        super().__init__()
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - as in requests
+        super().init_poolmanager(
+            *arguments, **options, server_hostname=self._name, assert_hostname=self._name
         )
-    except requests.RequestException:
-        return False

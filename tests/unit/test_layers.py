@@ -17,7 +17,7 @@ LAYERS = (
     {"__init__", "errors"},
     {"paths", "private_files", "process", "progress"},
     {"credentials", "host_packages", "pki", "runlock", "spec", "ssh"},
-    {"plan"},
+    {"given_certificate", "plan"},
     {"cloud", "embedded"},
     {"converge", "deploy", "image", "probe", "report"},
     {"forwards", "people", "target"},

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medicarche.deploy.applications import KINDS
-from medicarche.deploy.operations import File, Unit, files, packages, run, services
+from medicarche.deploy.asking import ask_together
+from medicarche.deploy.operations import File, Unit, files, files_question, run, services, services_question
+from medicarche.deploy.packages import Packages, packages
 from medicarche.deploy.templating import render
 
 if TYPE_CHECKING:
@@ -43,9 +45,6 @@ def deploy(instance: Mapping[str, Any]) -> None:
     for module, application in parts:
         configuration += module.files(application, instance)
     absent = [] if instance["package_proxy"] else [_PROXY]
-    run("configuration files", files, configuration, absent)
-    if wanted:
-        run("packages", packages, sorted(wanted))
     units = [
         Unit("ssh.service", (_SSHD,), "reload", check="sshd -t"),
         Unit(_SYSCTL_UNIT, _SYSCTL_FILES),
@@ -57,6 +56,10 @@ def deploy(instance: Mapping[str, Any]) -> None:
         # what its unit says holds from a start on, what its configuration says from a reload on
         units.append(Unit("nginx.service", (_NGINX_UNIT,), check="nginx -t -q"))
         units.append(Unit("nginx.service", nginx, "reload", check="nginx -t -q"))
+    ask_together([files_question(configuration, absent), (Packages, {}), services_question(units)])
+    run("configuration files", files, configuration, absent)
+    if wanted:
+        run("packages", packages, sorted(wanted))
     run("services", services, units)
     for module, application in parts:
         module.deploy(application, instance)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from medicarche.deploy.applications import KINDS
 from medicarche.embedded.mirrors import mirrors_for, parse_one_line
 from medicarche.errors import DeploymentError
+from medicarche.given_certificate import read_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -110,9 +111,17 @@ def _instance(
             raise DeploymentError(
                 f"{application.name}: no application of kind {application.kind!r}", hint=f"known: {known}"
             )
+    given = environment.instance(instance.name).certificate
     labels = {instance.name, *(label for a in applications for label in KINDS[a.kind].host_names)}
     names = [f"{label}.{environment.domain}" for label in sorted(labels)] + ["localhost"]
-    issued = authority.issue(instance.name, names, [*addresses, "127.0.0.1"])
+    if given is not None:
+        own = read_certificate(given)
+        names += [name for name in own.names if name not in names]
+        certificate, private_key = own.chain, own.key
+    else:
+        issued = authority.issue(instance.name, names, [*addresses, "127.0.0.1"])
+        certificate = issued.certificate.read_text(encoding="ascii")
+        private_key = issued.key.read_text(encoding="ascii")
     return {
         "name": instance.name,
         "address": addresses[0],
@@ -120,8 +129,8 @@ def _instance(
         "key": str(ssh.key.private),
         "known_hosts": str(ssh.known_hosts.path),
         "host_names": [*names, *addresses, "127.0.0.1"],
-        "certificate": issued.certificate.read_text(encoding="ascii"),
-        "private_key": issued.key.read_text(encoding="ascii"),
+        "certificate": certificate,
+        "private_key": private_key,
         "organization": environment.organization,
         "domain": environment.domain,
         "language": environment.locale.language,

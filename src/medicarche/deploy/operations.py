@@ -23,10 +23,26 @@ from pyinfra.api.facts import FactBase
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from medicarche.deploy.asking import ask
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
 
-__all__ = ["DETAILS", "Differences", "File", "PackageState", "Unit", "files", "packages", "run", "services"]
+    from medicarche.deploy.asking import Question
+
+__all__ = [
+    "DETAILS",
+    "Differences",
+    "File",
+    "Unit",
+    "files",
+    "files_question",
+    "note",
+    "run",
+    "services",
+    "services_question",
+    "shell",
+]
 
 #: (host name, operation hash) → what differs, for people
 DETAILS: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -49,7 +65,8 @@ def note(text: str) -> None:
         lines.append(text)
 
 
-def _shell(script: str, stdin: str | None = None) -> StringCommand:
+def shell(script: str, stdin: str | None = None) -> StringCommand:
+    """Make a command of a script, and of what it reads."""
     return StringCommand(script, _stdin=stdin) if stdin is not None else StringCommand(script)
 
 
@@ -97,10 +114,19 @@ class FileStates(FactBase[dict[str, tuple[str, str, str]]]):
 @operation()
 def files(wanted: Sequence[File], absent: Sequence[str] = ()) -> Generator[StringCommand, None, None]:
     """Bring files to their content, mode and owner; remove those that must not be there."""
-    found = host.get_fact(FileStates, paths=[*(f.path for f in wanted), *absent])
+    found = ask(FileStates, paths=_paths(wanted, absent))
     yield from list(
         _file_commands(found, wanted, absent)
     )  # all of them noted, also where only one is asked for
+
+
+def _paths(wanted: Sequence[File], absent: Sequence[str]) -> list[str]:
+    return [*(f.path for f in wanted), *absent]
+
+
+def files_question(wanted: Sequence[File], absent: Sequence[str] = ()) -> Question:
+    """Return what `files` asks."""
+    return FileStates, {"paths": _paths(wanted, absent)}
 
 
 def _file_commands(
@@ -113,11 +139,11 @@ def _file_commands(
             if state[:2] != (file.mode, file.owner):
                 note(f"{file.path}: {' '.join(state[:2])} becomes {file.mode} {file.owner}")
                 path = shlex.quote(file.path)
-                yield _shell(f"chown {file.owner} {path} && chmod {file.mode} {path}")
+                yield shell(f"chown {file.owner} {path} && chmod {file.mode} {path}")
             continue
         note(f"{file.path}: {'differs' if state else 'is missing'}")
         path, new = shlex.quote(file.path), shlex.quote(file.path + ".medicarche-new")
-        yield _shell(
+        yield shell(
             f"mkdir -p {shlex.quote(file.path.rpartition('/')[0])} && umask 077 && cat > {new} "
             f"&& chown {file.owner} {new} && chmod {file.mode} {new} && mv -T {new} {path}",
             file.content,
@@ -125,80 +151,7 @@ def _file_commands(
     for path in absent:
         if path in found:
             note(f"{path}: must not be there")
-            yield _shell(f"rm -f {shlex.quote(path)}")
-
-
-# packages
-
-
-@dataclass(frozen=True, slots=True)
-class PackageState:
-    """What dpkg says: installed package names; what was left half-done."""
-
-    installed: frozenset[str]
-    half_done: bool
-
-
-class Packages(FactBase[PackageState]):
-    """The packages' state, in one command."""
-
-    def command(self) -> str:
-        """Ask dpkg and its audit."""
-        return (
-            "dpkg-query -W -f '${db:Status-Abbrev}|${binary:Package}\\n'; "
-            "echo ==; dpkg --audit | head -1; true"
-        )
-
-    def process(self, output: Iterable[str]) -> PackageState:
-        """Read both parts."""
-        parts: list[list[str]] = [[]]
-        for line in output:
-            if line.strip() == "==":
-                parts.append([])
-            elif line.strip():
-                parts[-1].append(line)
-        installed = frozenset(
-            name.partition(":")[0]
-            for status, _, name in (line.partition("|") for line in parts[0])
-            if status[1:2] == "i"
-        )
-        return PackageState(installed, bool(parts[1]))
-
-
-#: minutes for which apt's lists are taken as fresh
-_LISTS_FRESH = 24 * 60
-_STAMP = "/var/lib/apt/periodic/update-success-stamp"
-#: decided in the instance, when its turn comes: a source that this run has written isn't in the lists yet
-_UPDATE = (
-    f'if [ -z "$(find {_STAMP} -mmin -{_LISTS_FRESH} 2>/dev/null)" ]'
-    f' || [ -n "$(find /etc/apt/sources.list /etc/apt/sources.list.d -newer {_STAMP} 2>/dev/null)" ]; then'
-    " apt-get -q -o DPkg::Lock::Timeout=300 -o APT::Update::Error-Mode=any update"
-    f" && touch {_STAMP}; fi"
-)
-_APT = (
-    "DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300"
-    " -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
-)
-
-
-@operation()
-def packages(wanted: Sequence[str]) -> Generator[StringCommand, None, None]:
-    """Install packages that aren't there, keeping configuration files; finish what a kill left."""
-    state = host.get_fact(Packages)
-    if state.half_done:
-        note("dpkg was interrupted")
-        # the interrupted run may still be going on in the instance: it holds dpkg's lock
-        yield _shell(
-            "for i in $(seq 60); do DEBIAN_FRONTEND=noninteractive dpkg --configure -a --force-confold"
-            " && exit 0; sleep 5; done; exit 1"
-        )
-        yield _shell(f"{_APT} -f install")
-    missing = sorted(set(wanted) - state.installed)
-    if not missing:
-        return
-    note(f"missing: {', '.join(missing)}")
-    yield _shell(_UPDATE)
-    yield _shell(f"{_APT} --no-install-recommends install {shlex.join(missing)}")
+            yield shell(f"rm -f {shlex.quote(path)}")
 
 
 # an application's own script
@@ -224,6 +177,16 @@ class Differences(FactBase[list[str] | None]):
 
 
 # services
+
+
+def _named(units: Sequence[Unit]) -> dict[str, list[str]]:
+    paths = [p for u in units for p in (*u.configuration, f"{_STAMPS}/{u.name}")]
+    return {"units": [u.name for u in units], "paths": paths}
+
+
+def services_question(units: Sequence[Unit]) -> Question:
+    """Return what `services` asks."""
+    return UnitStates, _named(units)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,8 +259,7 @@ class UnitStates(FactBase[tuple[dict[str, UnitState], dict[str, float]]]):
 @operation()
 def services(units: Sequence[Unit]) -> Generator[StringCommand, None, None]:
     """Enable and start units in their order; load again what is younger than what they have loaded."""
-    paths = [p for u in units for p in (*u.configuration, f"{_STAMPS}/{u.name}")]
-    found, times = host.get_fact(UnitStates, units=[u.name for u in units], paths=paths)
+    found, times = ask(UnitStates, **_named(units))
     yield from list(_unit_commands(found, times, units))
 
 
@@ -306,7 +268,7 @@ def _unit_commands(
 ) -> Iterator[StringCommand]:
     if any(state.stale for state in found.values()):
         note("systemd reads its units again")
-        yield _shell("systemctl daemon-reload")
+        yield shell("systemctl daemon-reload")
     for unit in units:
         state = found.get(unit.name, UnitState(enabled=False, active=False, stale=False, started=0.0))
         stamp = f"{_STAMPS}/{unit.name}"
@@ -314,7 +276,7 @@ def _unit_commands(
         young = [p for p in unit.configuration if times.get(p, 0.0) > loaded]
         if not state.enabled:
             note(f"{unit.name}: enabled")
-            yield _shell(f"systemctl enable -q {unit.name}")
+            yield shell(f"systemctl enable -q {unit.name}")
         if state.active and not young:
             continue
         why = f"{', '.join(young)} changed" if state.active else "wasn't running"
@@ -322,7 +284,7 @@ def _unit_commands(
         note(f"{unit.name}: {verb} ({why})")
         checked = f"{unit.check} && " if unit.check else ""
         # the stamp is made before the configuration is loaded: a change in between is loaded next time
-        yield _shell(
+        yield shell(
             f"{checked}mkdir -p {_STAMPS} && touch {stamp}.new && systemctl {verb} {unit.name} "
             f"&& mv {stamp}.new {stamp}"
         )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Application",
+    "CertificateSpec",
     "Environment",
     "FlavorSpec",
     "ImageSpec",
@@ -169,10 +170,23 @@ class Application:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateSpec:
+    """The operator's own certificate: its files.
+
+    ``authority`` is what visitors believe; None for the authorities that every system believes.
+    """
+
+    chain: Path
+    key: Path
+    authority: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """A server: its size, image, network, groups.
 
-    ``subnet``: of its network; always filled in by `load_environment`. ``metadata``: sorted by key.
+    ``subnet``: of its network; always filled in by `load_environment`. ``metadata``: sorted by key. Without a
+    ``certificate`` of the operator's, the environment's authority makes one.
     """
 
     name: str
@@ -183,6 +197,7 @@ class Instance:
     security_groups: tuple[str, ...]
     subnet: str = ""
     metadata: tuple[tuple[str, str], ...] = ()
+    certificate: CertificateSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from medicarche.spec.document import Document, KeyPath, Problem, read
 from medicarche.spec.environment import (
     Application,
     ApplicationCredentialSpec,
+    CertificateSpec,
     Environment,
     FlavorSpec,
     ImageSpec,
@@ -201,7 +202,9 @@ def _environment(path: Path, file: EnvironmentFile, applications: tuple[Applicat
             for name, image in file.images.items()
         ),
         key_pair=file.key_pair,
-        instances=tuple(_instance(file, name, instance) for name, instance in file.instances.items()),
+        instances=tuple(
+            _instance(file, name, instance, path.parent) for name, instance in file.instances.items()
+        ),
         applications=applications,
         people=tuple(
             Person(
@@ -264,7 +267,8 @@ def _security_groups(file: EnvironmentFile, administrators: tuple[str, ...]) -> 
     )
 
 
-def _instance(file: EnvironmentFile, name: str, instance: InstanceModel) -> Instance:
+def _instance(file: EnvironmentFile, name: str, instance: InstanceModel, folder: Path) -> Instance:
+    given = instance.certificate
     return Instance(
         name=name,
         flavor=instance.flavor,
@@ -274,6 +278,13 @@ def _instance(file: EnvironmentFile, name: str, instance: InstanceModel) -> Inst
         security_groups=tuple(instance.security_groups),
         subnet=instance.subnet or next(iter(file.networks[instance.network].subnets)),
         metadata=tuple(sorted(instance.metadata.items())),
+        certificate=None
+        if given is None
+        else CertificateSpec(
+            folder / Path(given.chain).expanduser(),
+            folder / Path(given.key).expanduser(),
+            folder / Path(given.authority).expanduser() if given.authority else None,
+        ),
     )
 
 

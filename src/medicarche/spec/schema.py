@@ -38,6 +38,7 @@ from medicarche.spec.values import (
 __all__ = [
     "AdministratorsModel",
     "ApplicationModel",
+    "CertificateModel",
     "EnvironmentFile",
     "FlavorModel",
     "GroupModel",
@@ -192,6 +193,18 @@ class ImageModel(Model):
     )
 
 
+class CertificateModel(Model):
+    """The operator's own certificate, for what an instance serves. Paths start at this file's folder."""
+
+    chain: Text = Field(description="File: the certificate, then those between it and its authority (PEM).")
+    key: Text = Field(description="File: its private key (PEM), without a password.")
+    authority: Text | None = Field(
+        default=None,
+        description="File: the authority that visitors believe (PEM); without it, those that every system"
+        " believes.",
+    )
+
+
 class InstanceModel(Model):
     """A server."""
 
@@ -207,6 +220,10 @@ class InstanceModel(Model):
         description="Names of the security groups that it shares with others.",
     )
     floating_ip: bool = Field(default=False, description="It has a floating address of its own.")
+    certificate: CertificateModel | None = Field(
+        default=None,
+        description="The operator's own certificate; without it the environment's authority makes one.",
+    )
     metadata: dict[MetadataKey, Setting] = Field(
         default_factory=dict,
         description="What Nova keeps beside the server, and tells it: owner, cost centre...",

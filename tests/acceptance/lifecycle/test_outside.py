@@ -38,8 +38,8 @@ def test_the_commands_do_their_work_from_inside(built: Sandbox, arguments: Seque
 
 def test_the_fixtures_do_their_work_from_inside(built: Sandbox) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/acceptance/test_website.py",
-         "-k", "home_page"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+         "tests/acceptance/applications/test_website.py", "-k", "home_page"],
         env=built.environment,
         cwd=built.project,
         capture_output=True,

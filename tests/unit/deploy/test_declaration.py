@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -16,7 +17,8 @@ from medicarche import deploy
 from medicarche.credentials import Credentials
 from medicarche.deploy.job import make_job
 from medicarche.deploy.templating import render
-from medicarche.errors import DeploymentError
+from medicarche.errors import DeploymentError, SpecificationError
+from medicarche.spec import load_environment
 from medicarche.spec.environment import (
     Application,
     Environment,
@@ -78,6 +80,32 @@ def test_only_loopback_listens_besides_the_public_port(kind: str) -> None:
         assert ip_address(listener.address).is_loopback
         assert not listener.public
         assert listener.why
+
+
+def test_the_companys_file_says_each_minimum_beside_the_flavors() -> None:
+    path = Path(__file__).parents[3] / "environments/medicarche.yaml"
+    beside = path.read_text(encoding="utf-8").partition("\nflavors:")[0].rpartition("\n\n")[2]
+    for application in load_environment(path).applications:
+        least = deploy.KINDS[application.kind].minimum
+        assert re.search(
+            rf"^#   {application.kind} +{least.ram_mib} MiB and {least.disk_gib} GiB: \S",
+            beside,
+            re.MULTILINE,
+        ), application.kind
+
+
+def test_a_flavor_below_the_minimum_is_refused(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "environments/medicarche.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "small.yaml"
+    path.write_text(text.replace("ram_mib: 1024, disk_gib: 9", "ram_mib: 512, disk_gib: 3"), encoding="utf-8")
+    with pytest.raises(SpecificationError) as caught:
+        load_environment(path, check_settings=deploy.check_settings, minimum_size=deploy.minimum_size)
+    disk, memory = caught.value.message.splitlines()
+    assert (
+        "instances.odoo.flavor: flavor 'medicarche.large' has 512 MiB of memory, and odoo asks for" in memory
+    )
+    assert "Odoo's documentation" in memory
+    assert "has 3 GiB of disk" in disk
 
 
 @pytest.mark.parametrize("kind", sorted(deploy.KINDS))

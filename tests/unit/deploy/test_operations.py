@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,15 @@ pytest.importorskip("pyinfra")
 
 from pyinfra.context import ctx_host
 
-from medicarche.deploy import operations
+from medicarche.deploy import operations, packages
 from medicarche.deploy.applications.wordpress.operations import SiteDifferences
-from medicarche.deploy.operations import File, FileStates, Packages, PackageState, Unit, UnitState, UnitStates
+from medicarche.deploy.asking import Together
+from medicarche.deploy.operations import File, FileStates, Unit, UnitState, UnitStates
+from medicarche.deploy.packages import Packages, PackageState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CONTENT = "été\n"
 SUM = hashlib.sha256(CONTENT.encode()).hexdigest()
@@ -87,9 +91,33 @@ def test_package_states_are_read() -> None:
         "iU |half",
         "==",
         "The following packages...",
+        "==",
+        "lost",
     ]
-    assert Packages().process(output) == PackageState(frozenset({"nginx", "php"}), half_done=True)
-    assert Packages().process(["ii |a", "=="]) == PackageState(frozenset({"a"}), half_done=False)
+    found = Packages().process(output)
+    assert found == PackageState(frozenset({"nginx", "php"}), half_done=True, unwritten="lost")
+    assert Packages().process(["ii |a", "==", "=="]) == PackageState(frozenset({"a"}), half_done=False)
+
+
+def test_commands_that_are_asked_together_are_told_apart() -> None:
+    together = Together()
+    script = together.command(commands=["echo a; false", "true", "printf 'b\\n==\\nc\\n'"])
+    lines = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert together.process(lines.splitlines()) == [["a"], [], ["b", "==", "c"]]
+
+
+@pytest.mark.parametrize(("boot", "said"), [(None, []), ("this", ["pending"]), ("another", ["lost"])])
+def test_what_isnt_on_the_disk_is_seen(
+    boot: str | None, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packages, "_UNWRITTEN", str(tmp_path / "unwritten"))
+    monkeypatch.setattr(packages, "_BOOT", str(tmp_path / "boot"))
+    (tmp_path / "boot").write_text("this")
+    if boot is not None:
+        (tmp_path / "unwritten").write_text(boot)
+    last = Packages().command().rpartition("echo ==; ")[2]
+    done = subprocess.run(["sh", "-c", last], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == said
 
 
 def test_unit_states_are_read() -> None:

@@ -1,4 +1,4 @@
-"""APP-2: Nextcloud, as people use it. Where it isn't deployed, none of this is collected."""
+"""APP-2: Nextcloud, as people use it. Where it isn't deployed, all of this is skipped, and shown so."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
     from testinfra.host import Host
 
-    from medicarche.converge import InstanceState
-    from medicarche.credentials import Credentials
-    from medicarche.spec.environment import Application, Environment
+    from medicarche.spec.environment import Environment
 
     Person = tuple[str, str]
 
@@ -27,32 +25,6 @@ pytestmark = [pytest.mark.requirement("APP-2"), pytest.mark.application_kind("ne
 _OCS = {"OCS-APIRequest": "true", "Accept": "application/json"}
 _MEBIBYTE = 1 << 20
 _LARGE = 200 * _MEBIBYTE
-
-
-@pytest.fixture
-def instance(application: Application, instances: tuple[InstanceState, ...]) -> InstanceState:
-    """Nextcloud's instance."""
-    return next(i for i in instances if i.name == application.instance)
-
-
-@pytest.fixture
-def machine(instance: InstanceState, machines: Callable[[InstanceState], Host]) -> Host:
-    """Its instance from inside."""
-    return machines(instance)
-
-
-@pytest.fixture
-def url(application: Application, instance: InstanceState) -> str:
-    """Nextcloud's address, without the last slash."""
-    return f"https://{instance.floating_address}:{application.port}"
-
-
-@pytest.fixture
-def administrator(application: Application, credentials: Credentials) -> Person:
-    """The administrator's login and password."""
-    password = credentials.get(f"{application.name}/administrator")
-    assert password, "no password was generated"
-    return application.settings["administrator"], password
 
 
 @pytest.fixture

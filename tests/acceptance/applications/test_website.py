@@ -1,10 +1,11 @@
-"""APP-4: the company's public web site."""
+"""APP-4: the company's public web application."""
 
 from __future__ import annotations
 
 import datetime as dt
 import html
 import re
+import secrets
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from medicarche.probe import Client, PortState, inspect, scan, versions_offered
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from testinfra.host import Host
@@ -20,28 +22,7 @@ if TYPE_CHECKING:
     from medicarche.credentials import Credentials
     from medicarche.spec.environment import Application, Environment
 
-pytestmark = pytest.mark.requirement("APP-4")
-
-
-@pytest.fixture
-def site(environment: Environment) -> Application:
-    """The web site, as it is declared."""
-    for application in environment.applications:
-        if application.kind == "wordpress":
-            return application
-    pytest.skip("the environment declares no web site")
-
-
-@pytest.fixture
-def instance(site: Application, instances: tuple[InstanceState, ...]) -> InstanceState:
-    """The web site's instance."""
-    return next(i for i in instances if i.name == site.instance)
-
-
-@pytest.fixture
-def url(site: Application, instance: InstanceState) -> str:
-    """The web site's address, without the last slash."""
-    return f"https://{instance.floating_address}:{site.port}"
+pytestmark = [pytest.mark.requirement("APP-4"), pytest.mark.application_kind("wordpress")]
 
 
 def text_of(page: str) -> str:
@@ -53,15 +34,15 @@ def text_of(page: str) -> str:
 
 
 def test_the_home_page_is_the_companys_and_in_french(
-    outside: Client, url: str, site: Application, environment: Environment
+    outside: Client, url: str, application: Application, environment: Environment
 ) -> None:
     answer = outside.get(f"{url}/")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=UTF-8"
     assert re.search(rf'<html[^>]* lang="{environment.locale.language.partition("_")[0]}', answer.text)
     words = text_of(answer.text)
-    assert site.title.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'") in words
-    assert site.settings["tagline"] in words
+    assert application.title.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'") in words
+    assert application.settings["tagline"] in words
     assert environment.organization in words
     # not an error told with 200, nor WordPress's own example
     assert "Fatal error" not in words
@@ -100,10 +81,10 @@ def test_a_foreign_host_is_refused(outside: Client, url: str, instance: Instance
 
 
 def test_the_certificate_is_verified_by_the_environments_authority(
-    site: Application, instance: InstanceState, authority: Path, environment: Environment
+    application: Application, instance: InstanceState, authority: Path, environment: Environment
 ) -> None:
     address = str(instance.floating_address)
-    seen = inspect(address, site.port, authority=authority)
+    seen = inspect(address, application.port, authority=authority)
     assert seen.trusted, seen.distrust
     assert address in seen.names
     assert seen.issuer != seen.subject
@@ -114,19 +95,19 @@ def test_the_certificate_is_verified_by_the_environments_authority(
         name == "localhost" or name.endswith(environment.domain) or not name[-1].isalpha()
         for name in seen.names
     )
-    named = inspect(address, site.port, authority=authority, name=f"www.{environment.domain}")
+    named = inspect(address, application.port, authority=authority, name=f"www.{environment.domain}")
     assert named.trusted, named.distrust
-    assert not inspect(address, site.port, authority=authority, name="www.example.org").trusted
+    assert not inspect(address, application.port, authority=authority, name="www.example.org").trusted
 
 
-def test_only_present_versions_of_tls_are_spoken(site: Application, instance: InstanceState) -> None:
-    assert versions_offered(str(instance.floating_address), site.port) == {"TLSv1_2", "TLSv1_3"}
+def test_only_present_versions_of_tls_are_spoken(application: Application, instance: InstanceState) -> None:
+    assert versions_offered(str(instance.floating_address), application.port) == {"TLSv1_2", "TLSv1_3"}
 
 
 def test_plain_http_isnt_served_on_its_port(
-    outside: Client, site: Application, instance: InstanceState
+    outside: Client, application: Application, instance: InstanceState
 ) -> None:
-    answer = outside.get(f"http://{instance.floating_address}:{site.port}/")
+    answer = outside.get(f"http://{instance.floating_address}:{application.port}/")
     assert answer.status_code in {301, 400, 421}
     if answer.status_code == 301:
         assert answer.headers["location"].startswith("https://")
@@ -155,11 +136,11 @@ def log_in(client: Client, url: str, user: str, password: str) -> bool:
 
 
 def test_the_generated_password_opens_the_administration(
-    outside: Client, url: str, site: Application, credentials: Credentials
+    outside: Client, url: str, administrator: tuple[str, str]
 ) -> None:
-    password = credentials.get(f"{site.name}/administrator")
-    assert password, "no password was generated"
-    assert log_in(outside, url, site.settings["administrator"], password)
+    assert "Mot de passe" in text_of(outside.get(f"{url}/wp-login.php").text)
+    assert log_in(outside, url, *administrator)
+    assert "Tableau de bord" in text_of(outside.get(f"{url}/wp-admin/").text)
     for cookie in outside.cookies:
         if cookie.name.startswith("wordpress_sec") or cookie.name.startswith("wordpress_logged_in"):
             assert cookie.secure
@@ -173,6 +154,59 @@ def test_the_generated_password_opens_the_administration(
 )
 def test_no_other_login_does(outside: Client, url: str, user: str, password: str) -> None:
     assert not log_in(outside, url, user, password)
+
+
+def rest(client: Client, url: str) -> dict[str, str]:
+    """Return the header that proves to WordPress's REST API that a logged-in person's own page is calling."""
+    answer = client.get(f"{url}/wp-admin/admin-ajax.php?action=rest-nonce")
+    assert answer.status_code == 200
+    return {"X-WP-Nonce": answer.text}
+
+
+@pytest.fixture
+def editor(authority: Path, url: str, administrator: tuple[str, str]) -> Iterator[tuple[str, str]]:
+    """An editor's login and password, for as long as the test runs; what is theirs goes with them."""
+    name, password = f"essai-{secrets.token_hex(4)}", secrets.token_urlsafe(24)
+    with Client(authority) as client:
+        assert log_in(client, url, *administrator)
+        proof = rest(client, url)
+        person = {
+            "username": name,
+            "password": password,
+            "email": f"{name}@example.org",
+            "roles": ["editor"],
+        }
+        made = client.post(f"{url}/wp-json/wp/v2/users", json=person, headers=proof)
+        assert made.status_code == 201, made.text
+        yield name, password
+        gone = client.delete(
+            f"{url}/wp-json/wp/v2/users/{made.json()['id']}?force=true&reassign=0", headers=proof
+        )
+        assert gone.status_code == 200, gone.text
+
+
+def test_an_editor_publishes_an_article_that_the_public_reads(
+    outside: Client, authority: Path, url: str, editor: tuple[str, str]
+) -> None:
+    articles = f"{url}/wp-json/wp/v2/posts"
+    title = f"Un virus à l'essai {secrets.token_hex(4)}"
+    article = {"title": title, "content": "<p>Première observation.</p>", "status": "publish"}
+    assert outside.post(articles, json=article).status_code == 401
+    with Client(authority) as client:
+        assert log_in(client, url, *editor)
+        proof = rest(client, url)
+        made = client.post(articles, json=article, headers=proof)
+        assert made.status_code == 201, made.text
+        try:
+            page = outside.get(made.json()["link"])
+            assert page.status_code == 200
+            assert title in text_of(page.text)
+            assert "Première observation." in text_of(page.text)
+            # an editor writes, and administers nothing
+            assert client.get(f"{url}/wp-json/wp/v2/settings", headers=proof).status_code == 403
+        finally:
+            client.delete(f"{articles}/{made.json()['id']}?force=true", headers=proof)
+    assert outside.get(made.json()["link"]).status_code == 404
 
 
 def test_nobody_can_register_or_post_from_afar(outside: Client, url: str) -> None:
@@ -190,6 +224,31 @@ def test_configuration_and_sources_arent_served(outside: Client, url: str) -> No
         assert answer.status_code in {200, 403, 404}
         if answer.status_code == 200:
             assert answer.text == "", path
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/wp-content/", "/wp-content/uploads/", "/wp-content/themes/", "/wp-includes/", "/wp-includes/js/"],
+)
+def test_no_folder_is_listed(outside: Client, url: str, path: str) -> None:
+    answer = outside.get(f"{url}{path}")
+    # WordPress's own empty page is in some of them
+    assert answer.status_code in {403, 404} or answer.text == ""
+    assert "Index of" not in answer.text
+    assert "Parent Directory" not in answer.text
+
+
+def test_no_version_is_told(outside: Client, url: str, machine: Host) -> None:
+    script = "require '/usr/share/wordpress/wp-includes/version.php'; echo $wp_version, ' ', PHP_VERSION;"
+    versions = machine.check_output("php -r %s", script).split()
+    versions.append(machine.check_output("dpkg-query -W -f '${source:Upstream-Version}' nginx"))
+    versions.append(machine.check_output("dpkg-query -W -f '${source:Upstream-Version}' apache2"))
+    assert len(versions) == 4
+    for path in ("/", "/wp-login.php", "/feed/", "/readme.html", "/il-n-y-a-pas-de-telle-page"):
+        answer = outside.get(f"{url}{path}")
+        told = answer.text + "\n".join(f"{name}: {value}" for name, value in answer.headers.items())
+        assert [version for version in versions if version in told] == [], path
+        assert "x-powered-by" not in answer.headers
 
 
 # --- in the instance ---------------------------------------------------------------------------------------

@@ -22,33 +22,12 @@ if TYPE_CHECKING:
     from testinfra.host import Host
 
     from medicarche.converge import InstanceState
-    from medicarche.credentials import Credentials
     from medicarche.probe import Client
     from medicarche.spec.environment import Application, Environment
 
     Call = Callable[..., Any]
 
 pytestmark = [pytest.mark.requirement("APP-1"), pytest.mark.application_kind("odoo")]
-
-
-@pytest.fixture
-def instance(application: Application, instances: tuple[InstanceState, ...]) -> InstanceState:
-    """Odoo's instance."""
-    return next(i for i in instances if i.name == application.instance)
-
-
-@pytest.fixture
-def url(application: Application, instance: InstanceState) -> str:
-    """Odoo's address, without the last slash."""
-    return f"https://{instance.floating_address}:{application.port}"
-
-
-@pytest.fixture
-def login(application: Application, credentials: Credentials) -> tuple[str, str]:
-    """The administrator's login and password."""
-    password = credentials.get(f"{application.name}/administrator")
-    assert password, "no password was generated"
-    return application.settings["administrator"], password
 
 
 def rpc(client: Client, url: str, service: str, method: str, *arguments: object) -> Any:  # noqa: ANN401 - any JSON
@@ -62,9 +41,9 @@ def rpc(client: Client, url: str, service: str, method: str, *arguments: object)
 
 
 @pytest.fixture
-def call(outside: Client, url: str, login: tuple[str, str]) -> Call:
+def call(outside: Client, url: str, administrator: tuple[str, str]) -> Call:
     """Call a model's method as the administrator."""
-    user, password = login
+    user, password = administrator
     outside.headers["Connection"] = "keep-alive"
     uid = rpc(outside, url, "common", "authenticate", "odoo", user, password, {})["result"]
     assert uid, "the API refused the login"
@@ -83,13 +62,17 @@ def call(outside: Client, url: str, login: tuple[str, str]) -> Call:
 
 
 def test_a_person_logs_in_and_sees_the_web_client_in_french(
-    application: Application, instance: InstanceState, url: str, login: tuple[str, str], authority: Path
+    application: Application,
+    instance: InstanceState,
+    url: str,
+    administrator: tuple[str, str],
+    authority: Path,
 ) -> None:
     with browse(str(instance.floating_address), application.port, authority) as page:
         page.goto(f"{url}/web/login")
         assert "Mot de passe" in page.inner_text("form.oe_login_form")
-        page.fill("input[name=login]", login[0])
-        page.fill("input[name=password]", login[1])
+        page.fill("input[name=login]", administrator[0])
+        page.fill("input[name=password]", administrator[1])
         page.click("form.oe_login_form button[type=submit]")
         page.wait_for_selector(".o_web_client .o_main_navbar")
         assert "/odoo" in page.url
@@ -114,9 +97,9 @@ def form_login(client: Client, url: str, user: str, password: str) -> bool:
 
 
 def test_the_generated_password_opens_it_and_its_cookie_is_kept_safe(
-    outside: Client, url: str, login: tuple[str, str]
+    outside: Client, url: str, administrator: tuple[str, str]
 ) -> None:
-    assert form_login(outside, url, *login)
+    assert form_login(outside, url, *administrator)
     (cookie,) = [c for c in outside.cookies if c.name == "session_id"]
     assert cookie.secure
     assert cookie.has_nonstandard_attr("HttpOnly") or cookie.has_nonstandard_attr("httponly")
@@ -200,9 +183,9 @@ def test_the_api_tells_nothing_of_databases_either(
 
 
 @pytest.fixture
-def session(outside: Client, url: str, login: tuple[str, str]) -> str:
+def session(outside: Client, url: str, administrator: tuple[str, str]) -> str:
     """A logged-in session's cookie."""
-    assert form_login(outside, url, *login)
+    assert form_login(outside, url, *administrator)
     return outside.cookies["session_id"]
 
 
@@ -245,18 +228,13 @@ def test_a_websocket_connects_through_the_proxy(secure: ssl.SSLSocket, url: str,
 
 
 @pytest.mark.parametrize("name", ["nginx", "odoo", "postgresql", "ssh"])
-def test_its_services_run_and_start_at_boot(instance: InstanceState, machines: Any, name: str) -> None:  # noqa: ANN401 - testinfra has no types
-    machine: Host = machines(instance)
+def test_its_services_run_and_start_at_boot(machine: Host, name: str) -> None:
     assert machine.service(name).is_running
     assert machine.service(name).is_enabled
     assert machine.check_output("systemctl --failed --plain --no-legend") == ""
 
 
-def test_the_database_has_no_network_and_its_account_no_right_to_make_others(
-    instance: InstanceState,
-    machines: Any,  # noqa: ANN401 - testinfra has no types
-) -> None:
-    machine: Host = machines(instance)
+def test_the_database_has_no_network_and_its_account_no_right_to_make_others(machine: Host) -> None:
     assert machine.check_output("ss --no-header --listening --tcp --numeric 'sport = :5432'") == ""
     query = "runuser -u postgres -- psql -tAc %s"
     assert machine.check_output(query, "SHOW listen_addresses") == ""
@@ -264,8 +242,7 @@ def test_the_database_has_no_network_and_its_account_no_right_to_make_others(
     assert machine.check_output(query, rights) == "f|f|f"
 
 
-def test_only_odoo_itself_comes_from_unstable(instance: InstanceState, machines: Any) -> None:  # noqa: ANN401 - testinfra has no types
-    machine: Host = machines(instance)
+def test_only_odoo_itself_comes_from_unstable(machine: Host) -> None:
     listed = machine.check_output("apt list --installed 2>/dev/null")
     lines = [line for line in listed.splitlines() if "odoo" in line.partition("/")[0]]
     assert lines
