@@ -85,7 +85,10 @@ def lay_out(built: Built, instances: Sequence[InstanceState]) -> Layout:
     )
     router = next(iter(environment.routers), None)
     gateways = {s.name: s.gateway for n in environment.networks for s in n.subnets}
-    behind = router.external_address if router is not None and router.external_address is not None else ""
+    made = {r.name: r for r in network.routers()}
+    found = made.get(router.name) if router is not None else None
+    outer = ((found.external_gateway_info or {}).get("external_fixed_ips") or [{}]) if found else [{}]
+    behind = str(outer[0].get("ip_address", ""))
     inside = next((gateways[name] for name in router.subnets), None) if router is not None else None
     points = [
         *([VantagePoint("outside", "outside", elsewhere)] if elsewhere else []),
@@ -102,12 +105,11 @@ def lay_out(built: Built, instances: Sequence[InstanceState]) -> Layout:
     for place in placed:
         point = VantagePoint(place.name, "instance", place.private, place.floating or behind)
         pairs += [(point, t, "") for t in known if not (t.kind == "private" and t.name == place.name)]
-    ids = {r.name: r.id for r in network.routers()}
     return Layout(
         policy=policy,
         pairs=tuple((p, t, expectation(policy, p, t, UDP_PORTS), why) for p, t, why in pairs),
         instances=tuple(instances),
-        router=ids.get(router.name) if router is not None else None,
+        router=found.id if found is not None else None,
         private=tuple(s.cidr for n in environment.networks if not n.external for s in n.subnets),
         gateway=behind or None,
     )
