@@ -7,11 +7,12 @@ import json
 import shlex
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from medicarche import host_packages
+from medicarche.embedded import namespace
 from medicarche.probe import parse_ss
 from medicarche.probe.sockets import SS_COMMAND
 from medicarche.progress import SilentReporter
@@ -112,16 +113,31 @@ def test_the_operating_system_follows_bp_028(
     baseline.settle(f"ANSSI-BP-028, {instance.name}", judging, findings)
 
 
+@pytest.fixture(scope="session")
+def packed_lynis(
+    shared: Callable[[str, Callable[[], Any]], Any], tmp_path_factory: pytest.TempPathFactory
+) -> bytes:
+    """Lynis as this machine's package brings it, installed by the first process that wants it."""
+    log = tmp_path_factory.mktemp("lynis") / "apt.log"
+
+    def install() -> bool:
+        with namespace.outside():  # packages come over this machine's own network
+            host_packages.ensure(host_packages.missing(lynis.PROGRAM), SilentReporter(), log=log)
+        return True
+
+    shared("lynis", install)
+    return lynis.packed()
+
+
 @pytest.mark.requirement("CLOUD-7")
 def test_lynis_warns_of_nothing(
     instance: InstanceState,
     machine: Host,
     baseline: Settling,
     record_property: Callable[[str, object], None],
-    tmp_path: Path,
+    packed_lynis: bytes,
 ) -> None:
-    host_packages.ensure(host_packages.missing(lynis.PROGRAM), SilentReporter(), log=tmp_path / "apt.log")
-    parsed = lynis.parse(lynis.audit(machine.backend.client, lynis.packed()))
+    parsed = lynis.parse(lynis.audit(machine.backend.client, packed_lynis))
     assert machine.run("ls -d /run/medicarche-lynis.*").rc != 0, "something of it was left behind"
     record_property("hardening index", parsed["hardening_index"][0])
     judging = baseline.judge("lynis", instance.name)
