@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 FILE, CLOUD = HERE / "environment.yaml", HERE / "cloud.yaml"
 #: a run with nothing to do is measured so often; the median counts
-IDLE_RUNS = 5
+IDLE_RUNS = 3
 COLD, IDLE, BOUND, CALLS, SECONDS, MEMORY = 3.0, 20.0, 1.25, 25, 5.0, 300.0
 FEW, MANY = 4, 1000
 
@@ -112,12 +112,14 @@ def _public_key(selection: Selection) -> Path:
 def compare(results: Results, prepared: Selection, ours: Command, playbook: Playbook | None) -> None:
     """Measure both sides, one after the other: cold, with nothing to do, and what is left at the end."""
     theirs = _theirs(playbook) if playbook is not None else None
+    print(f"  the playbook: {theirs}", flush=True)  # noqa: T201 - the benchmark's output
     with connect(prepared.target) as connections:
         before = _held(connections)
         cold = ours.run("provision", "--no-deploy")
         idle = [ours.plan() for _ in range(IDLE_RUNS)]
         again = statistics.median(ours.run("provision", "--no-deploy") for _ in range(IDLE_RUNS))
         plan = statistics.median(seconds for seconds, _ in idle)
+        print(f"  ours: {cold:.1f} s cold, {[round(s, 1) for s, _ in idle]} s idle", flush=True)  # noqa: T201 - likewise
         trace = _last_trace(prepared)
         ours.run("destroy", "--yes")
         after = _held(connections)
