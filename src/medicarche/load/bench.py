@@ -150,6 +150,9 @@ class Bench:
 
     def record(self, target: LoadTarget, kind: str, began: datetime, **measured: Any) -> Run:  # noqa: ANN401 - the rest of a Run
         """Return a run's record: whose it is and where it was, and what was measured."""
+        answering = {known.name for known in self.targets}
+        missing = [a.name for a in self.selection.environment.applications if a.name not in answering]
+        measured["data"] = {**measured["data"], "not_deployed": missing}
         return Run(
             kind=kind,
             application=target.name,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from medicarche.load.criteria import judge
 from medicarche.load.crowd import Second, figures, whole
 from medicarche.load.ramp import Phase, Ramp, RampPlan, Step, steady
-from medicarche.load.saturation import Pressure, first_exhausted, pressures
+from medicarche.load.saturation import FULL, Pressure, first_exhausted, pressures
 from medicarche.load.timeline import timeline
 from medicarche.load.verdict import Verdict, VerdictKind, decide, generator_reasons
 from medicarche.load.words import decimal, milliseconds, not_judged
@@ -277,7 +277,10 @@ def _answer(
             f" soit {decimal(rate)} réponses par seconde."
         )
     if ramp.bounded and exhausted:
-        text += f" Ressource épuisée en premier : {exhausted.resource} ({exhausted.detail})."
+        what = (
+            "Ressource épuisée en premier" if exhausted.use >= FULL else "Rien n'est épuisé ; le plus occupé"
+        )
+        text += f" {what} : {exhausted.resource} ({exhausted.detail})."
     if ramp.bounded:
         text += (
             f" Quand la charge retombe, les réponses redeviennent normales en {milliseconds(recovery)}."

@@ -69,7 +69,7 @@ def run(number: int, kind: VerdictKind = VerdictKind.PASSED, **changed: Any) -> 
         "key_figures": {"requêtes/s": 100.0 + number},
         "judgements": [Judgement("", "p95_ms", 100, 250.0, kind is VerdictKind.PASSED, "95 % en 250 ms")],
         "series": {"requêtes/s": [1.0, None, 3.0], "p95 (s)": [0.25, 0.25, 0.25]},
-        "data": {"figures": seen.as_json(), "machine": MACHINE},
+        "data": {"figures": seen.as_json(), "machine": MACHINE, "not_deployed": ["nextcloud"]},
     }
     return Run(**{**usual, **changed})
 
@@ -118,6 +118,7 @@ def test_the_summary_has_the_latest_answers_and_every_run(tmp_path: Path) -> Non
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     balanced(page)
     assert "réponse 2" in page
+    assert re.search(r"Non déployé, non mesuré</span>\s*nextcloud", page)
     assert "réponse 1" not in page
     assert page.count("report.html") == 3
     assert "<svg" in page

@@ -73,6 +73,7 @@ def summary_page(runs: Sequence[Mapping[str, Any]]) -> str:
         runs=list(runs)[::-1],
         latest=[latest[key] for key in sorted(latest)],
         graphs=graphs,
+        missing=runs[-1]["data"].get("not_deployed", []) if runs else [],
     )
 
 
