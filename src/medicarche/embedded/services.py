@@ -71,14 +71,20 @@ def _agent(name: str, *configs: str) -> Service:
 
 
 SERVICES: Final = (
-    # it keeps what it has read: a catalog that was half made would stay half for ten minutes
+    # whatever loads eventlet deadlocks now and then with more than one thread in a process, saying that a
+    # greenlet can't switch to a different thread: Keystone as it starts, Nova's and Neutron's APIs later.
+    # Keystone keeps what it has read: a catalog that was half made would stay half for ten minutes
     Service(
-        "keystone", "keystone", port=5000, wsgi_file="/usr/bin/keystone-wsgi-public", after_identity=True
+        "keystone",
+        "keystone",
+        port=5000,
+        wsgi_file="/usr/bin/keystone-wsgi-public",
+        processes=2,
+        threads=1,
+        after_identity=True,
     ),
     Service("glance-api", "glance", ("--config-file=/etc/glance/glance-api.conf",), port=9292),
     Service("placement-api", "placement", port=8778, wsgi_file="/usr/bin/placement-api"),
-    # Nova's and Neutron's are patched by eventlet and deadlock now and then with more than one thread, saying
-    # that a greenlet can't switch to a different thread
     Service("nova-api", "nova", port=8774, wsgi_file="/usr/bin/nova-api-wsgi", processes=2, threads=1),
     Service(
         "nova-api-metadata",
