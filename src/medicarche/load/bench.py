@@ -152,7 +152,7 @@ class Bench:
         """Return a run's record: whose it is and where it was, and what was measured."""
         answering = {known.name for known in self.targets}
         missing = [a.name for a in self.selection.environment.applications if a.name not in answering]
-        measured["data"] = {**measured["data"], "not_deployed": missing}
+        measured["data"]["not_deployed"] = missing  # the same object: its maker may add to it later
         return Run(
             kind=kind,
             application=target.name,
