@@ -1,4 +1,4 @@
-"""Again with nothing to do: no change, by plan and by deploy, and soon done."""
+"""Again with nothing to do: no change, by plan and by deploy, in few round trips, and soon done."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
+    from testinfra.host import Host
+
+    from medicarche.converge import InstanceState
     from medicarche.testing.built import Built
 
     Run = Callable[..., subprocess.CompletedProcess[str]]
 
 pytestmark = [pytest.mark.requirement("CLOUD-1"), pytest.mark.alone, pytest.mark.usefixtures("provisioned")]
 
+#: commands for each instance, its readiness included (issue 4: at most 3 round trips more than connecting)
+ROUND_TRIPS = 3
 #: seconds for a run that finds nothing to do, on a machine that has nothing else to do
 SOON = 15
 
@@ -33,9 +38,14 @@ def test_the_plan_is_empty(run_medicarche: Run, provisioned: Built) -> None:
 
 
 def test_another_run_changes_nothing_and_is_soon_done(
-    run_medicarche: Run, provisioned: Built, record_property: Callable[[str, object], None]
+    run_medicarche: Run,
+    provisioned: Built,
+    instances: tuple[InstanceState, ...],
+    machines: Callable[[InstanceState], Host],
+    record_property: Callable[[str, object], None],
 ) -> None:
     before = _ids(provisioned)
+    commands = {i.name: _commands(machines(i)) for i in instances}
     slow = _slowness()
     began = time.monotonic()
     done = run_medicarche("provision")
@@ -47,7 +57,18 @@ def test_another_run_changes_nothing_and_is_soon_done(
     assert "cloud: nothing to do" in done.stdout
     assert "instances: nothing to do" in done.stdout
     assert _ids(provisioned) == before
+    # but for the one that asks
+    trips = {i.name: _commands(machines(i)) - commands[i.name] - 1 for i in instances}
+    record_property("commands over SSH", trips)
+    # none at all would mean that sshd doesn't tell them any more
+    assert all(1 <= count <= ROUND_TRIPS for count in trips.values()), trips
     assert seconds < SOON * slow, f"on a machine that others make {slow:.1f} times slower"
+
+
+def _commands(machine: Host) -> int:
+    """Return how many commands sshd says that it was given since the instance's start, this one included."""
+    journal = "journalctl --quiet --boot --output=cat --identifier=sshd-session --identifier=sshd"
+    return str(machine.check_output(journal)).count("Starting session: command")
 
 
 def _slowness() -> float:
