@@ -71,7 +71,7 @@ def units(application: Mapping[str, Any], paths: Iterable[str]) -> list[Unit]:
                 "/etc/php/8.4/apache2/conf.d",
             ),
             "restart",
-            check="apache2ctl -t -q",
+            check="apache2ctl -t",
         ),
         Unit("medicarche-nextcloud-cron.timer"),
     ]

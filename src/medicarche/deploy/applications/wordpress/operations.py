@@ -73,7 +73,7 @@ def units(application: Mapping[str, Any], paths: Iterable[str]) -> list[Unit]:
             # the folder is younger than Apache's start where an extension of PHP's came after it
             (*(p for p in known if p.startswith("/etc/apache2/")), "/etc/php/8.4/apache2/conf.d"),
             "restart",  # a graceful reload doesn't let go of a port that isn't listened on any more
-            check="apache2ctl -t -q",
+            check="apache2ctl -t",
         ),
         Unit("medicarche-wordpress-cron.timer"),
     ]
