@@ -101,7 +101,10 @@ def _written_at_once(command: str) -> str:
 
 @operation()
 def packages(wanted: Sequence[str]) -> Generator[StringCommand, None, None]:
-    """Install packages that aren't there, keeping configuration files; finish what a kill left."""
+    """Install packages that aren't there, keeping configuration files; finish what a kill left.
+
+    Before something is installed, what is there already is brought up to date.
+    """
     state = ask(Packages)
     if state.half_done:
         note("dpkg was interrupted")
@@ -124,4 +127,7 @@ def packages(wanted: Sequence[str]) -> Generator[StringCommand, None, None]:
         return
     note(f"missing: {', '.join(missing)}")
     yield shell(_UPDATE)
-    yield shell(_written_at_once(f"{_APT} --no-install-recommends install {shlex.join(missing)}"))
+    # what the image was built with may have been mended since
+    upgrade = f"{_APT} --no-install-recommends --with-new-pkgs upgrade"
+    install = f"{_APT} --no-install-recommends install {shlex.join(missing)}"
+    yield shell(_written_at_once(f"{upgrade} && {install}"))

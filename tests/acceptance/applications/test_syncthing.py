@@ -132,7 +132,8 @@ def sites(machine: Host, tmp_path: Path) -> Iterator[dict[str, tuple[Node, Path]
     for name in ("ARCHE", "ARCADE"):
         (tmp_path / name).mkdir()
         (tmp_path / f"{name}-files").mkdir()
-    first = 20_000 + secrets.randbelow(10_000) * 4
+    # below the range from which the kernel takes ports for connections (32768 to 60999)
+    first = 20_000 + secrets.randbelow(3_000) * 4
     with (
         node(program, tmp_path / "ARCHE", first) as arche,
         node(program, tmp_path / "ARCADE", first + 2) as arcade,

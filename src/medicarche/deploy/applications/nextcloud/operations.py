@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["deploy", "files", "packages", "units"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_MARIADB_UNIT = "/etc/systemd/system/mariadb.service.d/medicarche.conf"
 _SCRIPT = "/usr/local/lib/medicarche/nextcloud.py"
 _ARCHIVE = "/var/lib/medicarche/nextcloud.archive"
 #: PHP's extensions that Nextcloud needs, recommends, and uses for the directory (its "Preparing PHP")
@@ -46,6 +47,7 @@ def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[F
         ("/etc/php/8.4/apache2/conf.d/90-medicarche.ini", "php.ini.j2", "root:root"),
         ("/etc/php/8.4/cli/conf.d/90-medicarche.ini", "php.ini.j2", "root:root"),
         ("/etc/systemd/system/apache2.service.d/medicarche.conf", "apache2.service.j2", "root:root"),
+        (_MARIADB_UNIT, "mariadb.service.j2", "root:root"),
         ("/etc/systemd/system/medicarche-nextcloud-cron.service", "cron.service.j2", "root:root"),
         ("/etc/systemd/system/medicarche-nextcloud-cron.timer", "cron.timer.j2", "root:root"),
         (f"/etc/nginx/applications/{application['name']}.conf", "nginx.conf.j2", "root:root"),
@@ -62,7 +64,7 @@ def units(application: Mapping[str, Any], paths: Iterable[str]) -> list[Unit]:
     del application
     known = tuple(paths)
     return [
-        Unit("mariadb.service", tuple(p for p in known if p.startswith("/etc/mysql/"))),
+        Unit("mariadb.service", tuple(p for p in known if p.startswith(("/etc/mysql/", _MARIADB_UNIT)))),
         Unit(
             "apache2.service",
             # the folder is younger than Apache's start where an extension of PHP's came after it

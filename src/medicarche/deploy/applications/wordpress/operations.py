@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["deploy", "files", "packages", "units"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_MARIADB_UNIT = "/etc/systemd/system/mariadb.service.d/medicarche.conf"
 _SCRIPT = "/usr/local/lib/medicarche/wordpress.php"
 _THEME = "/var/lib/wordpress/wp-content/themes/entreprise"
 
@@ -42,6 +43,7 @@ def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[F
         ("/etc/apache2/sites-enabled/medicarche.conf", "apache.conf.j2", "644", "root:root"),
         ("/etc/mysql/mariadb.conf.d/90-medicarche.cnf", "mariadb.cnf.j2", "644", "root:root"),
         ("/etc/systemd/system/apache2.service.d/medicarche.conf", "apache2.service.j2", "644", "root:root"),
+        (_MARIADB_UNIT, "mariadb.service.j2", "644", "root:root"),
         ("/etc/systemd/system/medicarche-wordpress-cron.service", "cron.service.j2", "644", "root:root"),
         ("/etc/systemd/system/medicarche-wordpress-cron.timer", "cron.timer.j2", "644", "root:root"),
         (f"/etc/nginx/applications/{application['name']}.conf", "nginx.conf.j2", "644", "root:root"),
@@ -67,7 +69,7 @@ def units(application: Mapping[str, Any], paths: Iterable[str]) -> list[Unit]:
     del application
     known = tuple(paths)
     return [
-        Unit("mariadb.service", tuple(p for p in known if p.startswith("/etc/mysql/"))),
+        Unit("mariadb.service", tuple(p for p in known if p.startswith(("/etc/mysql/", _MARIADB_UNIT)))),
         Unit(
             "apache2.service",
             # the folder is younger than Apache's start where an extension of PHP's came after it
