@@ -361,6 +361,25 @@ def test_it_waits_for_the_keys_then_for_cloud_init(tmp_path: Path, listener: soc
     assert logs == []
 
 
+def test_a_rebuilt_instances_keys_are_taken_from_its_console_log_only(
+    tmp_path: Path, listener: socket.socket
+) -> None:
+    reach = ssh.Ssh(tmp_path, user="debian", port=_port(listener))
+    _, before = _host_key(tmp_path, "before")
+    host_key, after = _host_key(tmp_path, "after")
+    reach.known_hosts.learn([LOOPBACK], _log_of(_console(before)))
+    server = Server(reach.key.public, [(0, '{"v1": {"errors": []}}')])
+    notes = Notes()
+    with _listening(server, host_key, listener):
+        # the console log still tells the old keys: somebody else answers
+        with pytest.raises(Unreachable, match="isn't the one of its console log"):
+            reach.wait_ready([LOOPBACK], console_log=_log_of(_console(before)), reporter=notes, timeout=0)
+        assert server.commands == []
+        assert reach.known_hosts.pins()["website"].keys == (before,)
+        reach.wait_ready([LOOPBACK], console_log=_log_of(_console(after)), reporter=notes, timeout=60)
+    assert reach.known_hosts.pins()["website"].keys == (after,)
+
+
 def test_what_was_seen_last_is_told_of_all(tmp_path: Path) -> None:
     steps = Steps()
     with socket.create_server(("127.0.0.1", 0)) as closed:

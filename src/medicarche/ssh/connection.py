@@ -215,7 +215,7 @@ class Ssh:
                     elif name in pinless:
                         problem = "its console log shows no SSH host keys yet"
                     else:
-                        problem = self._not_ready(instance, reporter)
+                        problem = self._not_ready(instance, console_log, reporter)
                     if problem is None:
                         del waiting[name]
                     else:
@@ -233,12 +233,17 @@ class Ssh:
                 hint=f"`medicarche console {first}` shows how far it booted",
             )
 
-    def _not_ready(self, instance: Instance, reporter: Reporter) -> str | None:
+    def _not_ready(self, instance: Instance, console_log: ConsoleLog, reporter: Reporter) -> str | None:
         """Say what is missing until the instance is ready, or None."""
+        import paramiko  # noqa: PLC0415 - as above
+
         try:
             with closing(self.connect(instance)) as client:
                 code, output, _ = self._execute(client, instance, f"cat {_RESULT}", 10.0)
         except Unreachable as error:
+            other = isinstance(error.__cause__, paramiko.BadHostKeyException)
+            if other and self.known_hosts.learn_again(instance, console_log):
+                reporter.note(f"{instance.name}: rebuilt: its console log shows other host keys than before")
             return error.message
         if code != 0:
             return "cloud-init isn't done"

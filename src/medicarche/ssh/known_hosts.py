@@ -133,6 +133,25 @@ class KnownHosts:
             self._write(pins)
         return tuple(i.name for i in wanted if i.name not in pins)
 
+    def learn_again(self, instance: Instance, console_log: ConsoleLog) -> bool:
+        """Replace an instance's pin where its console log shows other keys: it was rebuilt, and kept its id.
+
+        To be called where the instance has shown another key than the pinned one. The console log is asked of
+        Nova, by whose word the first pin was learnt too; what it doesn't show is never pinned.
+
+        Returns:
+            Whether the pin was replaced.
+        """
+        keys = host_keys(console_log(instance.id))
+        with locked(self._folder):
+            pins = self.pins()
+            pin = pins.get(instance.name)
+            if not keys or pin is None or pin.server_id != instance.id or set(pin.keys) == set(keys):
+                return False
+            pins[instance.name] = Pin(instance.id, addresses(instance), keys)
+            self._write(pins)
+        return True
+
     def forget(self, name: str) -> None:
         """Remove an instance's pin, by order of a person: a rebuild by hand keeps the server's id."""
         with locked(self._folder):
