@@ -1,4 +1,4 @@
-"""Life after the first day: what is changed is put right, and what stopped serves again."""
+"""Life after the first day: what is changed is put right, and what stopped or was rebuilt serves again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.requirement("CLOUD-1", "CLOUD-6"), pytest.mark.alone]
 
-#: seconds that Nova may take to stop an instance, on a busy machine
+#: seconds that Nova may take to stop or rebuild an instance, on a busy machine
 PATIENCE = 300.0
 _NO_TAGLINE = "UPDATE wp_options SET option_value = '' WHERE option_name = 'blogdescription'"
 #: kind → a setting of its own changed by hand, in the instance, as root; and how a plan names it
@@ -196,4 +196,25 @@ def test_what_was_stopped_is_started_again_with_its_data(  # noqa: PLR0917 - fix
         machine = machines(named[application.instance])
         assert machine.file(mark).exists, application.name
         machine.check_output(f"rm {mark}")
+    _serve(run_medicarche, deployed)
+
+
+def test_a_rebuilt_instance_serves_again(
+    run_medicarche: Run,
+    deployed: tuple[Application, ...],
+    named: dict[str, InstanceState],
+    machines: Machines,
+    member: Connection,
+) -> None:
+    # the one that takes the fewest packages: the others are built by the same operations
+    chosen = next((a for a in deployed if a.kind == "syncthing"), deployed[0])
+    instance = named[chosen.instance]
+    keys = "cat /etc/ssh/ssh_host_ed25519_key.pub"
+    before = machines(instance).check_output(keys)
+    image = member.compute.get_server(instance.id).image.id
+    member.compute.rebuild_server(instance.id, image=image)
+    _wait(member, instance, "ACTIVE")
+    said = _provision(run_medicarche)
+    assert "instances: nothing to do" not in said, "it wasn't rebuilt"
+    assert machines(instance).check_output(keys) != before
     _serve(run_medicarche, deployed)

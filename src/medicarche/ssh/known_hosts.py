@@ -153,7 +153,7 @@ class KnownHosts:
         return True
 
     def forget(self, name: str) -> None:
-        """Remove an instance's pin, by order of a person: a rebuild by hand keeps the server's id."""
+        """Remove an instance's pin, by order of a person."""
         with locked(self._folder):
             pins = self.pins()
             if pins.pop(name, None) is not None:
