@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["deploy", "files", "master_password_hash", "packages", "units"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_POSTGRESQL_UNIT = "/etc/systemd/system/postgresql@.service.d/medicarche.conf"
 _SCRIPT = "/usr/local/lib/medicarche/odoo_database.py"
 _CONFIGURATION = "/etc/odoo/medicarche.conf"
 
@@ -48,6 +49,7 @@ def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[F
         ("/etc/apt/sources.list.d/medicarche-odoo.sources", "sid.sources.j2"),
         (_CONFIGURATION, "odoo.conf.j2"),
         ("/etc/postgresql-common/createcluster.d/medicarche.conf", "createcluster.conf.j2"),
+        (_POSTGRESQL_UNIT, "postgresql.service.j2"),
         ("/etc/systemd/system/odoo.service.d/medicarche.conf", "odoo.service.j2"),
         (f"/etc/nginx/applications/{application['name']}.conf", "nginx.conf.j2"),
         (_SCRIPT, "odoo_database.py.j2"),
@@ -60,7 +62,9 @@ def units(application: Mapping[str, Any], paths: Iterable[str]) -> list[Unit]:
     del application
     known = tuple(paths)
     odoo = tuple(p for p in known if p == _CONFIGURATION or "odoo.service.d" in p)
-    return [Unit("postgresql.service"), Unit("odoo.service", odoo)]
+    # trixie's cluster by its own name, too: whether systemd knows its file is told of it alone
+    database = Unit("postgresql@17-main.service", (_POSTGRESQL_UNIT,))
+    return [database, Unit("postgresql.service"), Unit("odoo.service", odoo)]
 
 
 def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
