@@ -248,7 +248,8 @@ def _listening(server: Server, host_key: paramiko.PKey, listener: socket.socket)
             transports.append(transport)
             try:
                 transport.start_server(server=server)
-            except (paramiko.SSHException, EOFError):
+            except (paramiko.SSHException, EOFError, OSError):
+                # a client that refuses the host key hangs up, at times with a reset
                 transport.close()
 
     thread = threading.Thread(target=serve)
