@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,9 +35,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.requirement("CLOUD-7")
 
-_ANYWHERE = "0.0.0.0/0"
-
-Rule = tuple[str, str, str, str | None, int | None, int | None, str | None]
+Rule = tuple[str, str, str, str | None, int | None, int | None, str | None, str | None]
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +56,7 @@ def test_neutrons_rules_are_those_that_follow_from_the_declaration(
             rule.port_min,
             rule.port_max,
             _prefix(rule.remote_prefix),
+            rule.remote_group and rule.remote_group.removeprefix(f"{Kind.SECURITY_GROUP}/"),
         )
         for rule in wanted
         if isinstance(rule, SecurityGroupRule)
@@ -72,6 +72,7 @@ def test_neutrons_rules_are_those_that_follow_from_the_declaration(
             rule.port_range_min,
             rule.port_range_max,
             _prefix(rule.remote_ip_prefix),
+            rule.remote_group_id and groups[rule.remote_group_id],
         )
         for rule in member.network.security_group_rules()
         if groups.get(rule.security_group_id) in ours
@@ -87,16 +88,20 @@ def _prefix(prefix: str | None) -> str | None:
 def test_the_nodes_packet_filter_holds_what_is_declared_and_nothing_else(
     provisioned: Built,
     wanted: tuple[Resource, ...],
-    member: Connection,
     instance: InstanceState,
+    instances: tuple[InstanceState, ...],
     evidence: Evidence,
 ) -> None:
+    member = provisioned.connections.member.sdk
     embedded = provisioned.selection.embedded
     if embedded is None:
         pytest.skip("a configured cloud's nodes can't be looked into")
+    addresses = {i.name: i.private_address for i in instances}
+    policy = Policy(provisioned.selection.environment, wanted, addresses)
     declared = {
-        Pass(rule.direction, rule.protocol, rule.port_min, rule.port_max, rule.remote_prefix or _ANYWHERE)
-        for rule in Policy(provisioned.selection.environment, wanted).rules_of(instance.name)
+        Pass(rule.direction, rule.protocol, rule.port_min, rule.port_max, prefix)
+        for rule in policy.rules_of(instance.name)
+        for prefix in policy.remotes(rule)
     }
     (port,) = list(member.network.ports(device_id=instance.id))
     rules, sets = (run(embedded.command(command)) for command in firewall.COMMANDS)
@@ -174,7 +179,10 @@ def test_what_listens_is_what_is_declared(
         ("protocole", "adresse", "port", "programme", "uid"),
         [(s.protocol, s.address, s.port, s.process, s.user) for s in sockets],
     )
-    declared: list[Listener] = [*listeners(environment, instance.name)]
+    declared: list[Listener] = [
+        replace(d, address=instance.private_address) if d.address == d.PRIVATE else d
+        for d in listeners(environment, instance.name)
+    ]
     for application in environment.applications_of(instance.name):
         declared += listeners_of_application(application)
     assert [str(d) for d in compare(declared, sockets)] == []

@@ -128,6 +128,7 @@ def deploy(
             dry_run=dry_run,
             log=log,
             artefacts=artefacts,
+            everyone=mine,
         )
         job = {**part, "instances": [*job.get("instances", []), *part["instances"]]}
     with reporter.stage("Comparing the applications" if dry_run else "Deploying the applications") as stage:

@@ -9,6 +9,7 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medicarche.deploy import supervised
 from medicarche.deploy.applications import KINDS
 from medicarche.deploy.asking import ask_together
 from medicarche.deploy.operations import File, Unit, files, files_question, run, services, services_question
@@ -44,6 +45,9 @@ def deploy(instance: Mapping[str, Any]) -> None:
     configuration = _configuration(instance)
     for module, application in parts:
         configuration += module.files(application, instance)
+    if instance["supervised"]:
+        wanted |= set(supervised.packages(instance))
+        configuration += supervised.files(instance)
     absent = [] if instance["package_proxy"] else [_PROXY]
     units = [
         Unit("ssh.service", (_SSHD,), "reload", check="sshd -t"),
@@ -56,6 +60,8 @@ def deploy(instance: Mapping[str, Any]) -> None:
         # what its unit says holds from a start on, what its configuration says from a reload on
         units.append(Unit("nginx.service", (_NGINX_UNIT,), check="nginx -t -q"))
         units.append(Unit("nginx.service", nginx, "reload", check="nginx -t -q"))
+    if instance["supervised"]:
+        units += supervised.units(instance)
     ask_together([files_question(configuration, absent), (Packages, {}), services_question(units)])
     run("configuration files", files, configuration, absent)
     if wanted:

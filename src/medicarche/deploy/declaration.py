@@ -44,6 +44,7 @@ class Declaration:
         https_at: where nginx serves it over TLS, where the public port itself is shared out by something of
             the application's own; empty: on the public port.
         artefact: gives the file that it is made from, where Debian has none.
+        health: the page that the supervision asks for; its answer needs all that the application needs.
     """
 
     kind: str
@@ -56,6 +57,7 @@ class Declaration:
     module: str
     https_at: str = ""
     artefact: Callable[[Application], Artefact] | None = None
+    health: str = "/"
 
 
 class Operations(Protocol):

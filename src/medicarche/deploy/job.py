@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from medicarche.deploy.applications import KINDS
+from medicarche.deploy.watching import watched
 from medicarche.embedded.mirrors import mirrors_for, parse_one_line
 from medicarche.errors import DeploymentError
 from medicarche.given_certificate import read_certificate
+from medicarche.spec.supervision import supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,14 +68,18 @@ def make_job(
     dry_run: bool,
     log: Path,
     artefacts: Mapping[str, Held] | None = None,
+    everyone: Sequence[Instance] = (),
 ) -> dict[str, Any]:
     """Put together all that the deployment's process needs; passwords and certificates are made here.
 
     ``artefacts``: application's name → the file that it is made from, of those that need one.
+    ``everyone``: all of the environment's instances, where ``instances`` are some of them only.
 
     Raises:
         DeploymentError: an instance has no address, or an application's kind isn't known.
     """
+    watcher = supervisor(environment)
+    supervised = watcher is not None and watcher.deployed
     return {
         "dry_run": dry_run,
         "log": str(log),
@@ -86,7 +92,12 @@ def make_job(
                 authority=authority,
                 artefacts=artefacts or {},
             )
-            | {"package_proxy": package_proxy}
+            | {"package_proxy": package_proxy, "supervised": supervised}
+            | (
+                {"watched": watched(environment, everyone or instances, watcher, authority.ca_certificate)}
+                if watcher is not None and supervised and i.name == watcher.instance
+                else {}
+            )
             for i in instances
         ],
     }
@@ -125,6 +136,7 @@ def _instance(
     return {
         "name": instance.name,
         "address": addresses[0],
+        "private_address": instance.private_address,
         "user": ssh.user,
         "key": str(ssh.key.private),
         "known_hosts": str(ssh.known_hosts.path),

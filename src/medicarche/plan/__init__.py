@@ -1,7 +1,8 @@
 """Observed + wanted → actions, as a graph. Pure: nothing here does I/O."""
 
-from medicarche.plan.derivation import application_group, derive
+from medicarche.plan.derivation import derive
 from medicarche.plan.graph import dot, mermaid
+from medicarche.plan.groups import application_group
 from medicarche.plan.model import Action, FieldChange, Observed, Plan, Verb, mark
 from medicarche.plan.planner import make_plan, plan_destroy
 from medicarche.plan.render import plan_as_json, render_plan, summary

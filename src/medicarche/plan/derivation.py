@@ -6,9 +6,11 @@ another order changes nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Literal
 
+from medicarche.plan.groups import SUPERVISED, application_group
 from medicarche.plan.resources import (
     ApplicationCredential,
     Flavor,
@@ -30,14 +32,20 @@ from medicarche.plan.resources import (
     Subnet,
     User,
 )
+from medicarche.plan.supervision import (
+    groups_of_all,
+    supervision_groups,
+    supervision_rules,
+    without_packages,
+)
 from medicarche.plan.user_data import user_data
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
-    from medicarche.spec.environment import Application, Environment, Instance, Site, SubnetSpec
+    from medicarche.spec.environment import Environment, Instance, Site, SubnetSpec
 
-__all__ = ["application_group", "derive"]
+__all__ = ["derive"]
 
 _COMPUTE_LIMITS = {"instances", "vcpus", "ram_mib", "key_pairs"}
 
@@ -47,11 +55,6 @@ _METADATA = "169.254.169.254/32"
 _DEBIAN_VERSIONS = {"bookworm": "12", "trixie": "13"}
 #: Neutron's descriptions have 255 characters, of which the mark takes up to 174
 _LONGEST_PURPOSE = 80
-
-
-def application_group(application_name: str) -> str:
-    """Return the name of an application's own security group."""
-    return f"app-{application_name}"
 
 
 def derive(environment: Environment, site: Site) -> tuple[Resource, ...]:
@@ -208,24 +211,22 @@ def _groups(environment: Environment) -> Iterator[Resource]:
         yield SecurityGroup(name=group.name, purpose="shared by instances")
     for application in environment.applications:
         yield SecurityGroup(name=application_group(application.name), purpose=f"{application.name} only")
+    yield from supervision_groups(environment)
 
 
 def _rules(environment: Environment, site: Site) -> Iterator[Resource]:
     """Yield each rule once, whatever the number of reasons for it."""
     found: dict[str, tuple[SecurityGroupRule, set[str]]] = {}
-    for rule in (*_shared_rules(environment), *_application_rules(environment, site)):
+    rules = (
+        *_shared_rules(environment),
+        *_application_rules(environment, site),
+        *supervision_rules(environment),
+        *_agents_rules(environment, site),
+    )
+    for rule in rules:
         found.setdefault(rule.name, (rule, set()))[1].add(rule.purpose)
     for name, (rule, purposes) in found.items():
-        yield SecurityGroupRule(
-            name=name,
-            group=rule.group,
-            direction=rule.direction,
-            protocol=rule.protocol,
-            port_min=rule.port_min,
-            port_max=rule.port_max,
-            remote_prefix=rule.remote_prefix,
-            purpose="; ".join(sorted(purposes))[:_LONGEST_PURPOSE],
-        )
+        yield replace(rule, name=name, purpose="; ".join(sorted(purposes))[:_LONGEST_PURPOSE])
 
 
 def _rule(
@@ -264,28 +265,41 @@ def _application_rules(environment: Environment, site: Site) -> Iterator[Securit
         group = application_group(application.name)
         why = f"{application.name} ({application.kind}) over TLS"
         yield _rule(group, "ingress", "tcp", application.port, _ANYWHERE, why=why)
-        for protocol, port, prefix, reason in _egress(environment, application, site):
+        words, instance = application.egress, application.instance
+        for protocol, port, prefix, reason in _egress(environment, words, instance, site):
             yield _rule(group, "egress", protocol, port, prefix, why=reason)
+
+
+def _agents_rules(environment: Environment, site: Site) -> Iterator[SecurityGroupRule]:
+    """Yield the way to the packages of the agents, for instances that no application opens it for."""
+    words = ("packages",) if site.package_proxy is not None else ("dns", "packages")
+    for instance in without_packages(environment):
+        for protocol, port, prefix, reason in _egress(environment, words, instance, site):
+            yield _rule(SUPERVISED, "egress", protocol, port, prefix, why=reason)
 
 
 def _egress(
     environment: Environment,
-    application: Application,
+    words: Collection[str],
+    instance: str,
     site: Site,
 ) -> Iterator[tuple[str, int, str, str]]:
-    """Yield protocol, port, prefix and reason of all that an application may reach."""
-    if "dns" in application.egress:
-        for prefix in _name_servers(environment, application.instance):
+    """Yield protocol, port, prefix and reason of all that may be reached from an instance by these words."""
+    if "dns" in words:
+        for prefix in _name_servers(environment, instance):
             yield "udp", 53, prefix, "dns: name resolution"
             yield "tcp", 53, prefix, "dns: name resolution, long answers"
-    if "packages" in application.egress:
+    if "packages" in words:
         if site.package_proxy is not None:
             address, port = site.package_proxy
             yield "tcp", port, f"{address}/32", "packages: through the package proxy"
         else:
             yield "tcp", 80, _ANYWHERE, "packages: mirrors"
             yield "tcp", 443, _ANYWHERE, "packages: mirrors over TLS"
-    if "time" in application.egress:
+    if "cloud" in words:
+        for address, port in site.api:
+            yield "tcp", port, f"{address}/32", "cloud: its API"
+    if "time" in words:
         yield "udp", 123, _ANYWHERE, "time: NTP"
 
 
@@ -305,6 +319,7 @@ def _subnet(environment: Environment, instance: Instance) -> SubnetSpec:
 def _instance(environment: Environment, instance: Instance, site: Site) -> Iterator[Resource]:
     groups = {
         *instance.security_groups,
+        *groups_of_all(environment),
         *(application_group(application.name) for application in environment.applications_of(instance.name)),
     }
     subnet = _subnet(environment, instance).name

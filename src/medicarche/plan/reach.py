@@ -38,6 +38,8 @@ __all__ = [
 Protocol = Literal["tcp", "udp"]
 PORTS = range(1, 65_536)
 _METADATA = "169.254.169.254"
+_ANYWHERE = "0.0.0.0/0"
+_LOOPBACK = "127.0.0.1"
 
 
 class Expected(StrEnum):
@@ -120,15 +122,25 @@ class Policy:
     Args:
         environment: as `medicarche.spec.load_environment` gives it.
         wanted: as `medicarche.plan.derive` makes it from the environment.
+        addresses: instance → its private address, which the cloud has chosen: what a rule that names a group
+            stands for. One that isn't known is let in nowhere.
     """
 
-    def __init__(self, environment: Environment, wanted: Iterable[Resource]) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        wanted: Iterable[Resource],
+        addresses: Mapping[str, str],
+    ) -> None:
         resources = tuple(wanted)
         self._groups = {r.name: set(r.security_groups) for r in resources if isinstance(r, Port)}
         self._rules = tuple(r for r in resources if isinstance(r, SecurityGroupRule))
+        self._addresses = addresses
         self._listening = {
             instance.name: frozenset(
-                (listener.protocol, listener.port) for listener in listeners(environment, instance.name)
+                (listener.protocol, listener.port)
+                for listener in listeners(environment, instance.name)
+                if listener.address != _LOOPBACK
             )
             for instance in environment.instances
         }
@@ -136,6 +148,16 @@ class Policy:
     def rules_of(self, instance: str) -> tuple[SecurityGroupRule, ...]:
         """Return the rules at an instance's port."""
         return tuple(rule for rule in self._rules if rule.group in self._groups[instance])
+
+    def remotes(self, rule: SecurityGroupRule) -> tuple[str, ...]:
+        """Return the prefixes that a rule lets pass: its own, or the addresses of all that carry its group.
+
+        Neutron counts a member by its private address, never by a floating one.
+        """
+        if rule.remote_group is None:
+            return (rule.remote_prefix or _ANYWHERE,)
+        members = (name for name, groups in self._groups.items() if rule.remote_group in groups)
+        return tuple(sorted(f"{self._addresses[name]}/32" for name in members if name in self._addresses))
 
     def leaves(self, instance: str, protocol: Protocol, port: int, destination: str) -> bool:
         """Tell whether an instance may send there."""
@@ -156,7 +178,7 @@ class Policy:
             and rule.ethertype == "IPv4"
             and rule.protocol in {None, protocol}
             and (rule.port_min is None or rule.port_min <= port <= (rule.port_max or rule.port_min))
-            and (rule.remote_prefix is None or address in IPv4Network(rule.remote_prefix))
+            and any(address in IPv4Network(prefix) for prefix in self.remotes(rule))
             for rule in self.rules_of(instance)
         )
 

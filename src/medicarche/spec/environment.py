@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -127,9 +127,12 @@ class ImageSpec:
 class Listener:
     """A socket that an application opens in its instance.
 
-    ``address`` is an IP address (``0.0.0.0`` for all of IPv4); ``public`` ones are those that a security
-    group opens; all others must be on loopback.
+    ``address`` is an IP address (``0.0.0.0`` for all of IPv4), or `PRIVATE`: the instance's own on its
+    network, which only the cloud knows. ``public`` ones are those that a security group opens; all others
+    must be on loopback.
     """
+
+    PRIVATE: ClassVar[str] = "private"
 
     address: str
     port: int
@@ -153,9 +156,9 @@ class Application:
     """An application in its instance.
 
     ``kind`` names the module in `medicarche.deploy`; ``settings`` are that module's, checked by it.
-    ``egress`` names what it may reach: ``dns``, ``packages``, ``time``. Where it isn't ``deployed`` its place
-    in the cloud is kept, and every report says so. ``if_unavailable``: ``leave-out`` goes on without it where
-    the file that it is made from can't be had, ``stop`` doesn't.
+    ``egress`` names what it may reach: ``cloud``, ``dns``, ``packages``, ``time``. Where it isn't
+    ``deployed`` its place in the cloud is kept, and every report says so. ``if_unavailable``: ``leave-out``
+    goes on without it where the file that it is made from can't be had, ``stop`` doesn't.
     """
 
     name: str
@@ -276,6 +279,7 @@ class Site:
         image_recipes: image name → hash of its recipe.
         public_key: the environment's SSH public key.
         external_physical_network: the provider's name for the external network, where we make it.
+        api: addresses and ports at which instances reach the cloud's API; empty where it isn't known to us.
     """
 
     disk_format: str
@@ -284,3 +288,4 @@ class Site:
     image_recipes: Mapping[str, str]
     public_key: str
     external_physical_network: str | None = None
+    api: tuple[tuple[str, int], ...] = ()

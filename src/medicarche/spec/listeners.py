@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medicarche.spec.environment import Listener
+from medicarche.spec.supervision import exporters
 
 if TYPE_CHECKING:
     from medicarche.spec.environment import Environment
@@ -20,8 +21,8 @@ def listeners(environment: Environment, instance_name: str) -> tuple[Listener, .
     """Return the sockets that an instance opens to others, sorted by port.
 
     SSH always; the reverse proxy's port for each application; port 80, which only redirects, where there is
-    an application and one of the instance's groups opens it. Sockets on loopback are declared by the
-    applications' own modules.
+    an application and one of the instance's groups opens it; the exporters where the environment is
+    supervised. Sockets on loopback are declared by the applications' own modules.
 
     Raises:
         KeyError: there is no such instance.
@@ -57,4 +58,5 @@ def listeners(environment: Environment, instance_name: str) -> tuple[Listener, .
         )
         for a in applications
     ]
+    found += exporters(environment, instance_name)
     return tuple(sorted(found, key=lambda listener: listener.port))

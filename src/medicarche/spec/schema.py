@@ -240,9 +240,9 @@ class ApplicationModel(Model):
     settings: dict[Name, Setting] = Field(
         default_factory=dict, description="Settings of this kind of application."
     )
-    egress: list[Literal["dns", "packages", "time"]] = Field(
+    egress: list[Literal["cloud", "dns", "packages", "time"]] = Field(
         default_factory=list,
-        description="What it may reach; all else is refused.",
+        description="What it may reach (cloud: the API of the cloud that it runs on); all else is refused.",
     )
     deployed: bool = Field(
         default=True,

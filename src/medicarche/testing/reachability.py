@@ -64,7 +64,6 @@ def lay_out(built: Built, instances: Sequence[InstanceState]) -> Layout:
     """Say what is probed from where, and what must be found."""
     environment = built.selection.environment
     site = site_of(built.selection)
-    policy = Policy(environment, derive(environment, site))
     embedded = built.selection.embedded is not None
     network = built.connections.member.sdk.network
     subnets = {subnet.id: subnet.name for subnet in network.subnets()}
@@ -75,6 +74,7 @@ def lay_out(built: Built, instances: Sequence[InstanceState]) -> Layout:
         if ip["subnet_id"] in subnets
     }
     placed = [Placed(i.name, i.private_address, i.floating_address) for i in instances]
+    policy = Policy(environment, derive(environment, site), {p.name: p.private for p in placed})
     elsewhere = outside_address(environment)
     known = targets(
         environment,

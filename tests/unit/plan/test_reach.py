@@ -41,7 +41,7 @@ def _environment() -> Environment:
 
 @pytest.fixture(name="policy")
 def _policy(environment: Environment) -> Policy:
-    return Policy(environment, derive(environment, SITE))
+    return Policy(environment, derive(environment, SITE), {})
 
 
 def _open(policy: Policy, source: VantagePoint, target: Target) -> list[tuple[str, int]]:
@@ -98,7 +98,7 @@ def test_a_port_that_is_let_in_and_has_no_listener_is_refused(environment: Envir
         environment,
         applications=tuple(replace(a, deployed=a.name != "website") for a in environment.applications),
     )
-    policy = Policy(gone, derive(gone, SITE))
+    policy = Policy(gone, derive(gone, SITE), {})
     assert _state(policy, OUTSIDE, PUBLIC, 8088) is Expected.REFUSED
 
 

@@ -59,5 +59,6 @@ DECLARATION = Declaration(
     host_names=("cloud",),
     check_settings=_check_settings,
     module="medicarche.deploy.applications.nextcloud.operations",
+    health="/login",
     artefact=_artefact,
 )

@@ -56,4 +56,5 @@ DECLARATION = Declaration(
     host_names=(),
     check_settings=_check_settings,
     module="medicarche.deploy.applications.odoo.operations",
+    health="/web/login",
 )

@@ -44,4 +44,5 @@ DECLARATION = Declaration(
     module="medicarche.deploy.applications.syncthing.operations",
     # the public port is shared out by what a client says that it speaks (ALPN, RFC 7301)
     https_at="127.0.0.1:8443",
+    health="/rest/noauth/health",
 )

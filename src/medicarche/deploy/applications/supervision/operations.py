@@ -1,0 +1,113 @@
+"""Prometheus, Alertmanager and the blackbox exporter on an instance.
+
+Imported in the deployment's own process only.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medicarche.deploy.applications.supervision import configuration
+from medicarche.deploy.applications.supervision.configuration import AUTHORITIES, FOLDER, as_yaml
+from medicarche.deploy.applications.supervision.rules import instructions, rules
+from medicarche.deploy.operations import File, Unit, run, services
+from medicarche.deploy.operations import files as bring_files
+from medicarche.deploy.templating import render
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["deploy", "files", "packages", "units"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_CONSOLES = Path(__file__).parent / "consoles"
+_PROMETHEUS = "/etc/prometheus/prometheus.yml"
+_ALERTMANAGER = "/etc/prometheus/alertmanager.yml"
+_BLACKBOX = "/etc/prometheus/blackbox.yml"
+_ARGUMENTS = "/etc/default/prometheus"
+_RULES = f"{FOLDER}/alertes.yml"
+
+
+def packages(application: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return Debian's packages."""
+    del application
+    return ("prometheus", "prometheus-alertmanager", "prometheus-blackbox-exporter")
+
+
+def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[File]:
+    """Return all but what Prometheus' own account alone may read (`deploy`)."""
+    watched = instance["watched"]
+    address = f"https://{instance['name']}.{instance['domain']}:{application['port']}"
+    values = {"application": application, "address": address, "alerts": instructions(), **instance}
+    rendered = {
+        f"/etc/nginx/applications/{application['name']}.conf": "nginx.conf.j2",
+        _ARGUMENTS: "prometheus.default.j2",
+        "/etc/default/prometheus-alertmanager": "alertmanager.default.j2",
+        "/etc/default/prometheus-blackbox-exporter": "blackbox.default.j2",
+        f"{FOLDER}/pages/consignes.html": "consignes.html.j2",
+        "/var/lib/prometheus/node-exporter/medicarche-declared.prom": "declared.prom.j2",
+    }
+    found = [File(path, render(_TEMPLATES, template, **values)) for path, template in rendered.items()]
+    found += [
+        File(f"{FOLDER}/consoles/{path.name}", path.read_text(encoding="utf-8"))
+        for path in sorted(_CONSOLES.iterdir())
+    ]
+    found += [
+        File(f"{FOLDER}/targets/{name}.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        for name, content in configuration.targets(watched).items()
+    ]
+    found += [
+        File(f"{AUTHORITIES}/{a['name']}.pem", a["authority"])
+        for a in watched["applications"]
+        if a["authority"]
+    ]
+    line = configuration.password_line(
+        application["settings"]["administrator"], application["secrets"]["administrator"]
+    )
+    return [
+        *found,
+        File(_RULES, as_yaml(rules(f"{address}/consignes"))),
+        File(_ALERTMANAGER, as_yaml(configuration.alertmanager())),
+        File(_BLACKBOX, as_yaml(configuration.blackbox(watched))),
+        File("/etc/nginx/supervision.users", line, mode="640", owner="root:www-data"),
+    ]
+
+
+def units(application: Mapping[str, Any], paths: Iterable[str]) -> list[Unit]:
+    """Return the services but Prometheus, which starts when all of its configuration is there (`deploy`)."""
+    del application
+    known = tuple(paths)
+    return [
+        Unit("prometheus-alertmanager.service", (_ALERTMANAGER, "/etc/default/prometheus-alertmanager")),
+        Unit(
+            "prometheus-blackbox-exporter.service",
+            (
+                _BLACKBOX,
+                "/etc/default/prometheus-blackbox-exporter",
+                *(p for p in known if p.startswith(AUTHORITIES)),
+            ),
+        ),
+    ]
+
+
+def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
+    """Add Prometheus' configuration, which only its account reads, and its service."""
+    name = application["name"]
+    content = as_yaml(configuration.prometheus(instance["watched"]))
+    # the package has made the account by now
+    run(
+        f"{name}: what is watched",
+        bring_files,
+        [File(_PROMETHEUS, content, mode="640", owner="root:prometheus")],
+    )
+    check = f"promtool check config {_PROMETHEUS} > /dev/null"
+    run(
+        f"{name}: Prometheus",
+        services,
+        [
+            Unit("prometheus.service", (_ARGUMENTS,), check=check),
+            Unit("prometheus.service", (_PROMETHEUS, _RULES), "reload", check=check),
+        ],
+    )

@@ -1,0 +1,66 @@
+"""What the supervision watches: computed from the environment, and the addresses that the cloud has given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from medicarche.deploy.applications import KINDS
+from medicarche.given_certificate import read_certificate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from medicarche.spec.environment import Application, Environment
+    from medicarche.ssh import Instance
+
+__all__ = ["watched"]
+
+
+def watched(
+    environment: Environment, instances: Sequence[Instance], application: Application, authority: Path
+) -> dict[str, Any]:
+    """Return all that is watched: every declared instance that the cloud has, every deployed application.
+
+    Args:
+        environment: what is declared.
+        instances: as the cloud has them.
+        application: the one that watches.
+        authority: the certificate of the environment's authority.
+    """
+    addresses = {i.name: i.private_address for i in instances if i.private_address}
+    return {
+        "environment": environment.name,
+        "own": application.instance,
+        "instances": [
+            # one that the cloud doesn't have (any more) is missed by name: InstanceAbsente
+            {"name": i.name, "address": addresses.get(i.name, "")}
+            for i in environment.instances
+        ],
+        "applications": [
+            _probed(environment, a, addresses[a.instance], authority)
+            for a in environment.applications
+            if a.deployed and a.instance in addresses
+        ],
+    }
+
+
+def _probed(
+    environment: Environment, application: Application, address: str, authority: Path
+) -> dict[str, Any]:
+    given = environment.instance(application.instance).certificate
+    name = f"{application.instance}.{environment.domain}"
+    believed: Path | None = authority
+    if given is not None:
+        names = read_certificate(given).names
+        name = names[0].replace("*", application.instance) if names else name
+        believed = given.authority
+    return {
+        "name": application.name,
+        "title": application.title,
+        "instance": application.instance,
+        "host": f"{name}:{application.port}",
+        "url": f"https://{name}:{application.port}/",
+        "probe": f"https://{address}:{application.port}{KINDS[application.kind].health}",
+        "authority": believed.read_text(encoding="ascii") if believed is not None else "",
+    }

@@ -1,0 +1,344 @@
+"""Supervision: what is watched follows from the environment; rules, pages and agents are right."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from medicarche import deploy
+from medicarche.credentials import Credentials
+from medicarche.deploy.applications.supervision import configuration, rules
+from medicarche.deploy.job import make_job
+from medicarche.pki import Authority
+from medicarche.spec import load_environment
+from medicarche.ssh import Ssh
+
+if TYPE_CHECKING:
+    from medicarche.spec import Environment
+
+pytest.importorskip("pyinfra")
+
+ROOT = Path(__file__).parents[3]
+FILE = ROOT / "environments" / "example-supervision.yaml"
+ALERTS = ROOT / "tests" / "supervision" / "alerts.yaml"
+GUIDE = ROOT / "docs" / "supervision.md"
+OWN_METRICS = Path(deploy.__file__).parent / "templates" / "supervised" / "own-metrics.sh"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What is known of an instance."""
+
+    name: str
+    private_address: str
+    floating_address: str | None = None
+    id: str = "1"
+
+
+@pytest.fixture(name="environment")
+def _environment() -> Environment:
+    return load_environment(
+        FILE,
+        check_settings=deploy.check_settings,
+        private_listeners=deploy.listeners,
+        minimum_size=deploy.minimum_size,
+    )
+
+
+def _machines(environment: Environment) -> list[Machine]:
+    return [
+        Machine(i.name, f"192.168.222.{10 + n}", f"10.20.20.{110 + n}")
+        for n, i in enumerate(environment.instances)
+    ]
+
+
+def _job(environment: Environment, tmp_path: Path, machines: list[Machine] | None = None) -> dict[str, Any]:
+    job = make_job(
+        environment,
+        machines if machines is not None else _machines(environment),
+        ssh=Ssh(tmp_path, user="debian", key_name="administration"),
+        credentials=Credentials(tmp_path),
+        authority=Authority(tmp_path, organization="Medicarche", domain=environment.domain),
+        package_proxy=None,
+        dry_run=False,
+        log=tmp_path / "deploy.log",
+    )
+    return {instance["name"]: instance for instance in job["instances"]}
+
+
+@pytest.fixture(name="files")
+def _files(environment: Environment, tmp_path: Path) -> dict[str, Any]:
+    from medicarche.deploy.applications.supervision import operations  # noqa: PLC0415 - it imports pyinfra
+
+    instance = _job(environment, tmp_path)["supervision"]
+    (application,) = instance["applications"]
+    return {file.path: file for file in operations.files(application, instance)}
+
+
+# --- what is watched ---------------------------------------------------------------------------------------
+
+
+def test_all_that_is_declared_is_watched(environment: Environment, tmp_path: Path) -> None:
+    job = _job(environment, tmp_path)
+    targets = configuration.targets(job["supervision"]["watched"])
+    assert [t["labels"]["instance"] for t in targets["instances"]] == ["syncthing", "reserve", "supervision"]
+    assert [t["targets"] for t in targets["instances"]] == [[f"192.168.222.{n}:9100"] for n in (10, 11, 12)]
+    assert [t["labels"]["instance"] for t in targets["nginx"]] == ["syncthing", "supervision"]
+    assert [t["targets"] for t in targets["applications"]] == [
+        ["https://192.168.222.10:8885/rest/noauth/health"],
+        ["https://192.168.222.12:8890/sante"],
+    ]
+    assert all(instance["supervised"] for instance in job.values())
+    assert "watched" not in job["syncthing"]
+
+
+def test_what_isnt_deployed_isnt_probed(environment: Environment, tmp_path: Path) -> None:
+    job = _job(environment.without(["syncthing"]), tmp_path)
+    targets = configuration.targets(job["supervision"]["watched"])
+    assert [t["labels"]["application"] for t in targets["applications"]] == ["supervision"]
+    assert [t["labels"]["instance"] for t in targets["nginx"]] == ["supervision"]
+
+
+def test_an_instance_that_the_cloud_lost_is_declared_still(environment: Environment, tmp_path: Path) -> None:
+    from medicarche.deploy.applications.supervision import operations  # noqa: PLC0415 - it imports pyinfra
+
+    there = [m for m in _machines(environment) if m.name != "reserve"]
+    instance = _job(environment, tmp_path, there)["supervision"]
+    targets = configuration.targets(instance["watched"])
+    assert [t["labels"]["instance"] for t in targets["instances"]] == ["syncthing", "supervision"]
+    files = {f.path: f.content for f in operations.files(instance["applications"][0], instance)}
+    declared = files["/var/lib/prometheus/node-exporter/medicarche-declared.prom"]
+    assert 'medicarche_declared_instance{name="reserve"} 1\n' in declared
+
+
+def test_without_supervision_no_instance_is_supervised(environment: Environment, tmp_path: Path) -> None:
+    job = _job(environment.without(["supervision"]), tmp_path)
+    assert not any(instance["supervised"] or "watched" in instance for instance in job.values())
+
+
+def test_a_probe_asks_by_name_and_believes_the_environments_authority_only(
+    environment: Environment, tmp_path: Path
+) -> None:
+    watched = _job(environment, tmp_path)["supervision"]["watched"]
+    module = configuration.blackbox(watched)["modules"]["syncthing"]["http"]
+    assert module["headers"] == {"Host": "syncthing.medicarche.internal:8885"}
+    assert module["tls_config"] == {
+        "server_name": "syncthing.medicarche.internal",
+        "ca_file": "/etc/medicarche/supervision/authorities/syncthing.pem",
+    }
+    assert module["fail_if_not_ssl"]
+    assert 401 not in module["valid_status_codes"]
+
+
+# --- what is written ---------------------------------------------------------------------------------------
+
+
+def test_everything_inside_is_on_loopback_and_declared(
+    files: dict[str, Any], environment: Environment
+) -> None:
+    declared = {
+        w.port for a in environment.applications if a.kind == "supervision" for w in deploy.listeners(a)
+    }
+    found = {}
+    for name in ("prometheus", "prometheus-alertmanager", "prometheus-blackbox-exporter"):
+        arguments = files[f"/etc/default/{name}"].content
+        host, port = re.search(r"--web\.listen-address=([^:\s]*):(\d+)", arguments).groups()  # type: ignore[union-attr] # it is there
+        found[int(port)] = host
+    assert found == dict.fromkeys(declared, "127.0.0.1")
+    assert "--cluster.listen-address= " in files["/etc/default/prometheus-alertmanager"].content.replace(
+        '"', " "
+    )
+
+
+def test_the_password_is_nowhere_in_clear(
+    files: dict[str, Any], environment: Environment, tmp_path: Path
+) -> None:
+    password = Credentials(tmp_path).get("supervision/administrator")
+    assert password
+    assert [path for path, file in files.items() if password in file.content] == []
+    users = files["/etc/nginx/supervision.users"]
+    assert (users.mode, users.owner) == ("640", "root:www-data")
+    assert users.content.startswith("dsi:{SSHA}")
+    assert "auth_basic_user_file" in files["/etc/nginx/applications/supervision.conf"].content
+    del environment
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl isn't here")
+def test_the_password_line_is_what_nginx_reads() -> None:
+    import base64  # noqa: PLC0415 - here only
+
+    line = configuration.password_line("dsi", "secret")
+    raw = base64.b64decode(line.strip().partition("}")[2])
+    digest, salt = raw[:20], raw[20:]
+    made = subprocess.run(
+        ["openssl", "dgst", "-sha1", "-binary"], input=b"secret" + salt, capture_output=True, check=True
+    ).stdout
+    assert made == digest
+    assert configuration.password_line("dsi", "other") != line
+
+
+def test_agents_listen_on_the_private_address_only(environment: Environment, tmp_path: Path) -> None:
+    from medicarche.deploy import supervised  # noqa: PLC0415 - it imports pyinfra
+
+    job = _job(environment, tmp_path)
+    files = {f.path: f.content for f in supervised.files(job["syncthing"])}
+    assert "--web.listen-address=192.168.222.10:9100 " in files["/etc/default/prometheus-node-exporter"]
+    assert "-web.listen-address=192.168.222.10:9113 " in files["/etc/default/prometheus-nginx-exporter"]
+    assert "listen 127.0.0.1:9145;" in files["/etc/nginx/conf.d/medicarche-status.conf"]
+    # an instance that serves nothing has no nginx
+    assert not [path for path in (f.path for f in supervised.files(job["reserve"])) if "nginx" in path]
+    assert supervised.packages(job["reserve"]) == ("prometheus-node-exporter",)
+
+
+# --- alerts ------------------------------------------------------------------------------------------------
+
+
+def test_each_alert_says_what_to_do_and_leads_to_its_section(files: dict[str, Any]) -> None:
+    written = YAML(typ="safe", pure=True).load(files["/etc/medicarche/supervision/alertes.yml"].content)
+    page = files["/etc/medicarche/supervision/pages/consignes.html"].content
+    guide = GUIDE.read_text(encoding="utf-8")
+    found = written["groups"][0]["rules"]
+    assert len(found) >= 8
+    for rule in found:
+        annotations = rule["annotations"]
+        address, _, anchor = annotations["consigne"].partition("#")
+        assert address == "https://supervision.medicarche.internal:8890/consignes"
+        assert f'<section id="{anchor}">' in page
+        assert annotations["resume"].endswith(".")
+        assert annotations["que_faire"].startswith("1. ")
+        assert f"### {rule['alert']}\n" in guide, f"docs/supervision.md has no section {rule['alert']}"
+    assert "$labels" not in page
+    assert "&lt;instance&gt;" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("DisquePresquePlein", "disque-presque-plein"), ("Absente", "absente")]
+)
+def test_an_anchor_is_made_of_its_alerts_name(name: str, expected: str) -> None:
+    assert rules.anchor(name) == expected
+
+
+def test_prometheus_reads_the_configuration_and_the_rules_fire(
+    files: dict[str, Any], environment: Environment, tmp_path: Path
+) -> None:
+    promtool = os.environ.get("MEDICARCHE_PROMTOOL") or shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool isn't here; the acceptance test runs it in the supervision's instance")
+    watched = _job(environment, tmp_path)["supervision"]["watched"]
+    written = YAML(typ="safe", pure=True).load(files["/etc/medicarche/supervision/alertes.yml"].content)
+    for rule in written["groups"][0]["rules"]:
+        del rule["annotations"]
+    (tmp_path / "alertes.yml").write_text(json.dumps(written))
+    (tmp_path / "complete.yml").write_text(files["/etc/medicarche/supervision/alertes.yml"].content)
+    (tmp_path / "test.yml").write_text(ALERTS.read_text(encoding="utf-8"))
+    data = {**configuration.prometheus(watched), "rule_files": [str(tmp_path / "complete.yml")]}
+    (tmp_path / "prometheus.yml").write_text(configuration.as_yaml(data))
+    for command in (["check", "config", "prometheus.yml"], ["test", "rules", "test.yml"]):
+        done = subprocess.run([promtool, *command], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_has_a_test_that_it_fires_and_one_that_it_doesnt() -> None:
+    data = YAML(typ="safe", pure=True).load(ALERTS.read_text(encoding="utf-8"))
+    fired, silent = set(), set()
+    for case in data["tests"]:
+        for question in case["alert_rule_test"]:
+            (fired if question.get("exp_alerts") else silent).add(question["alertname"])
+    names = {alert.name for alert in rules.load_alerts()}
+    assert fired == names
+    assert silent == names
+
+
+def test_alertmanager_tells_an_instance_that_is_gone_once() -> None:
+    (rule,) = configuration.alertmanager()["inhibit_rules"]
+    assert rule["equal"] == ["instance"]
+    names = {alert.name for alert in rules.load_alerts()}
+    for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
+        wanted = re.search(r'"([^"]+)"', matcher)
+        assert wanted
+        assert set(wanted[1].split("|")) <= names
+
+
+# --- the pages ---------------------------------------------------------------------------------------------
+
+
+def test_the_pages_ask_for_alerts_and_metrics_that_exist(files: dict[str, Any]) -> None:
+    pages = {p: f.content for p, f in files.items() if p.startswith("/etc/medicarche/supervision/consoles/")}
+    assert {p.rpartition("/")[2] for p in pages} == {
+        "application.html", "commun.lib", "environnement.html", "instance.html",
+    }  # fmt: skip
+    asked = set(re.findall(r"\bmedicarche_\w+", "".join(pages.values())))
+    written = OWN_METRICS.read_text(encoding="utf-8") + "".join(
+        f.content for f in files.values() if ".prom" in f.path
+    )
+    assert asked
+    assert {name for name in asked if f"TYPE {name} " not in written} == set()
+
+
+# --- what an instance uses ---------------------------------------------------------------------------------
+
+
+def _own(tmp_path: Path, groups: dict[str, str]) -> dict[str, float]:
+    root, proc = tmp_path / "cgroup", tmp_path / "proc"
+    proc.mkdir()
+    (proc / "meminfo").write_text("MemTotal: 4000 kB\nMemFree: 100 kB\nMemAvailable: 1000 kB\n")
+    (proc / "stat").write_text("cpu 100 20 30 4000 50 6 7 8 0 0\n")
+    root.mkdir()
+    for name, content in groups.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    target = tmp_path / "own.prom"
+    subprocess.run(
+        ["sh", str(OWN_METRICS), str(target)],
+        env={**os.environ, "CGROUP_ROOT": str(root), "PROC_ROOT": str(proc), "ROUNDS": "1"},
+        check=True,
+        timeout=30,
+    )
+    assert [p.name for p in tmp_path.glob("own.prom*")] == ["own.prom"]
+    lines = [line.split() for line in target.read_text().splitlines() if not line.startswith("#")]
+    return {name.removeprefix("medicarche_"): float(value) for name, value in lines}
+
+
+def test_a_containers_own_use_comes_from_its_control_groups(tmp_path: Path) -> None:
+    groups = {
+        "memory/memory.usage_in_bytes": "3000000\n",
+        "memory/memory.stat": "cache 5\ntotal_inactive_file 1000000\n",
+        "memory/memory.limit_in_bytes": "3500000\n",
+        "cpuacct/cpuacct.usage": "12345000000\n",
+    }
+    assert _own(tmp_path, groups) == {
+        "memory_used_bytes": 2_000_000, "memory_limit_bytes": 3_500_000, "cpu_seconds_total": 12.345,
+    }  # fmt: skip
+
+
+def test_version_2_of_control_groups(tmp_path: Path) -> None:
+    groups = {
+        "memory.current": "3000000\n",
+        "memory.stat": "anon 5\ninactive_file 500000\n",
+        "memory.max": "max\n",
+        "cpu.stat": "usage_usec 2500000\nuser_usec 1\n",
+    }
+    assert _own(tmp_path, groups) == {
+        "memory_used_bytes": 2_500_000, "memory_limit_bytes": 4_096_000, "cpu_seconds_total": 2.5,
+    }  # fmt: skip
+
+
+def test_a_machine_of_its_own_is_what_proc_says(tmp_path: Path) -> None:
+    seen = _own(tmp_path, {})
+    assert (seen["memory_used_bytes"], seen["memory_limit_bytes"]) == (3000 * 1024, 4000 * 1024)
+    assert seen["cpu_seconds_total"] == pytest.approx(171 / os.sysconf("SC_CLK_TCK"))
+
+
+def test_json_is_what_prometheus_reads(files: dict[str, Any]) -> None:
+    for path, file in files.items():
+        if path.endswith(".json"):
+            assert json.loads(file.content)
