@@ -22,7 +22,7 @@ def groups_of_all(environment: Environment) -> frozenset[str]:
 
 
 def without_packages(environment: Environment) -> tuple[str, ...]:
-    """Return supervised instances for which no application opens the way to packages."""
+    """Return the instances for which no application opens the way to packages; agents need it."""
     if supervisor(environment) is None:
         return ()
     return tuple(
@@ -41,8 +41,8 @@ def supervision_groups(environment: Environment) -> Iterator[SecurityGroup]:
 def supervision_rules(environment: Environment) -> Iterator[SecurityGroupRule]:
     """Yield the ways between the supervision and what it watches; each end names the other one's group.
 
-    An instance's metrics, nginx' metrics where it serves an application, and each application at its own port,
-    as its visitors reach it.
+    An instance's metrics, nginx' metrics where it serves an application, and each application at its own
+    port, as its visitors reach it.
     """
     watcher = supervisor(environment)
     if watcher is None:

@@ -249,7 +249,8 @@ def test_prometheus_reads_the_configuration_and_the_rules_fire(
 
 def test_each_alert_has_a_test_that_it_fires_and_one_that_it_doesnt() -> None:
     data = YAML(typ="safe", pure=True).load(ALERTS.read_text(encoding="utf-8"))
-    fired, silent = set(), set()
+    fired: set[str] = set()
+    silent: set[str] = set()
     for case in data["tests"]:
         for question in case["alert_rule_test"]:
             (fired if question.get("exp_alerts") else silent).add(question["alertname"])
