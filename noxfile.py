@@ -17,7 +17,7 @@ PYTHON_FILES = ("src", "tests", "benchmarks", "noxfile.py", "conftest.py", "run"
 
 
 #: what the tests need beyond the project's own extras
-TESTING = ("hypothesis>=6.112", "jsonschema>=4.23", "pytest-timeout>=2.3")
+TESTING = ("hypothesis>=6.112", "jsonschema>=4.23", "prometheus-client>=0.21", "pytest-timeout>=2.3")
 #: seconds until a test that hangs fails, and says where; far above what the slowest needs on a busy machine
 STUCK = ("--timeout=900",)
 STUBS = ("types-jsonschema", "types-paramiko", "types-requests")

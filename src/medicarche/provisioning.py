@@ -8,7 +8,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from medicarche import converge, forwards, image, people, ssh
 from medicarche.cloud import check, connect, observe
@@ -102,9 +102,11 @@ def site_of(selection: Selection) -> Site:
     """Return what the cloud at hand gives; makes the environment's key pair where there is none."""
     environment = selection.environment
     hypervisor, proxy, physical = "kvm", None, None
+    api: tuple[tuple[str, int], ...] = ()
     if selection.embedded is not None:
         facts = selection.embedded.site_facts()
         hypervisor, proxy, physical = facts.hypervisor, facts.package_proxy, facts.external_physical_network
+        api = facts.api
     key_pair = ssh.ensure_key_pair(selection.folder, environment.key_pair)
     return Site(
         disk_format=image.disk_format(hypervisor),
@@ -115,6 +117,7 @@ def site_of(selection: Selection) -> Site:
         },
         public_key=key_pair.public,
         external_physical_network=physical,
+        api=api,
     )
 
 
@@ -286,10 +289,18 @@ def run_deployment(
         instances,
         selection.folder,
         package_proxy=site.package_proxy,
+        cloud=_looking(selection, site),
         dry_run=dry_run,
         artefacts=artefacts if artefacts is not None else known(selection.environment, selection.paths.cache),
         reporter=reporter,
     )
+
+
+def _looking(selection: Selection, site: Site) -> dict[str, Any] | None:
+    """Return what the supervision looks at the cloud with: where its API is, and a reader's credential."""
+    if selection.embedded is None or not any("cloud" in a.egress for a in selection.environment.applications):
+        return None
+    return {"api": [list(address) for address in site.api], "entry": selection.embedded.reader_entry()}
 
 
 def left_out(selection: Selection) -> frozenset[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from fake_openstack.faults import Fault, Faults
 from fake_openstack.glance import Glance
+from fake_openstack.infrastructure import Infrastructure
 from fake_openstack.keystone import Keystone
 from fake_openstack.neutron import Neutron
 from fake_openstack.nova import Nova
@@ -30,6 +31,7 @@ class FakeOpenStack:
         self.glance = Glance(router)
         self.nova = Nova(router, self.neutron, self.glance)
         self.people = People(router, self.nova, self.neutron)
+        self.infrastructure = Infrastructure(router)
         self._server = HttpServer(router, self.faults, self.keystone.caller)
 
     def __enter__(self) -> Self:

@@ -53,7 +53,9 @@ def listeners(application: Application) -> tuple[Listener, ...]:
     None for one that isn't deployed.
     """
     declaration = KINDS.get(application.kind)
-    return declaration.listeners if declaration is not None and application.deployed else ()
+    if declaration is None or not application.deployed:
+        return ()
+    return (*declaration.listeners, *(declaration.cloud_listeners if "cloud" in application.egress else ()))
 
 
 def minimum_size(application: Application) -> Size | None:
@@ -83,6 +85,7 @@ def deploy(
     reporter: Reporter,
     package_proxy: tuple[str, int] | None = None,
     dry_run: bool = False,
+    cloud: Mapping[str, Any] | None = None,
     artefacts: Mapping[str, Held] | None = None,
 ) -> DeployResult:
     """Bring all instances to what the environment declares; what is right already isn't touched.
@@ -97,6 +100,8 @@ def deploy(
         reporter: says which operation each instance is at.
         package_proxy: address and port at which instances reach a package proxy.
         dry_run: only say what would be done.
+        cloud: what the supervision looks at the cloud with: ``api``, addresses and ports at which instances
+            reach it, and ``entry``, a reader's entry of clouds.yaml.
         artefacts: application's name → the file that it is made from (`obtain`), of those that need one.
 
     Raises:
@@ -129,6 +134,7 @@ def deploy(
             log=log,
             artefacts=artefacts,
             everyone=mine,
+            cloud=cloud,
         )
         job = {**part, "instances": [*job.get("instances", []), *part["instances"]]}
     with reporter.stage("Comparing the applications" if dry_run else "Deploying the applications") as stage:

@@ -44,6 +44,7 @@ class Declaration:
         https_at: where nginx serves it over TLS, where the public port itself is shared out by something of
             the application's own; empty: on the public port.
         artefact: gives the file that it is made from, where Debian has none.
+        cloud_listeners: the sockets that it opens besides, where it may reach the cloud's API.
         health: the page that the supervision asks for; its answer needs all that the application needs.
     """
 
@@ -58,6 +59,7 @@ class Declaration:
     https_at: str = ""
     artefact: Callable[[Application], Artefact] | None = None
     health: str = "/"
+    cloud_listeners: tuple[Listener, ...] = ()
 
 
 class Operations(Protocol):

@@ -69,11 +69,13 @@ def make_job(
     log: Path,
     artefacts: Mapping[str, Held] | None = None,
     everyone: Sequence[Instance] = (),
+    cloud: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Put together all that the deployment's process needs; passwords and certificates are made here.
 
     ``artefacts``: application's name → the file that it is made from, of those that need one.
-    ``everyone``: all of the environment's instances, where ``instances`` are some of them only.
+    ``everyone``: all of the environment's instances, where ``instances`` are some of them only. ``cloud``:
+    what the supervision looks at the cloud with.
 
     Raises:
         DeploymentError: an instance has no address, or an application's kind isn't known.
@@ -94,7 +96,11 @@ def make_job(
             )
             | {"package_proxy": package_proxy, "supervised": supervised}
             | (
-                {"watched": watched(environment, everyone or instances, watcher, authority.ca_certificate)}
+                {
+                    "watched": watched(
+                        environment, everyone or instances, watcher, authority.ca_certificate, cloud
+                    )
+                }
                 if watcher is not None and supervised and i.name == watcher.instance
                 else {}
             )
@@ -165,6 +171,7 @@ def _application(application: Application, credentials: Credentials, artefact: H
         "name": application.name,
         "kind": application.kind,
         "port": application.port,
+        "egress": list(application.egress),
         "https_at": KINDS[application.kind].https_at or str(application.port),
         "artefact": artefact and {"path": artefact.path and str(artefact.path), "sha256": artefact.sha256},
         "title": application.title,

@@ -43,6 +43,8 @@ def _secrets(job: dict[str, Any]) -> Iterator[str]:
         yield from instance["private_key"].splitlines()[1:-1]
         for application in instance["applications"]:
             yield from application["secrets"].values()
+        if cloud := instance.get("watched", {}).get("cloud"):
+            yield cloud["entry"]["auth"]["application_credential_secret"]
 
 
 class _Masked:

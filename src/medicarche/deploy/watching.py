@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from medicarche.deploy.applications import KINDS
+from medicarche.errors import DeploymentError
 from medicarche.given_certificate import read_certificate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from medicarche.spec.environment import Application, Environment
@@ -18,7 +19,11 @@ __all__ = ["watched"]
 
 
 def watched(
-    environment: Environment, instances: Sequence[Instance], application: Application, authority: Path
+    environment: Environment,
+    instances: Sequence[Instance],
+    application: Application,
+    authority: Path,
+    cloud: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return all that is watched: every declared instance that the cloud has, every deployed application.
 
@@ -27,11 +32,23 @@ def watched(
         instances: as the cloud has them.
         application: the one that watches.
         authority: the certificate of the environment's authority.
+        cloud: what it looks at the cloud with: where its API is, and a reader's entry of clouds.yaml.
+
+    Raises:
+        DeploymentError: it is to look at the cloud, and how isn't known.
     """
+    looks = "cloud" in application.egress
+    if looks and cloud is None:
+        raise DeploymentError(
+            f"{application.name}: it is to watch the cloud itself, and how instances reach this cloud's API"
+            " isn't known",
+            hint="remove cloud from its egress; its instances are then found by this file alone",
+        )
     addresses = {i.name: i.private_address for i in instances if i.private_address}
     return {
         "environment": environment.name,
         "own": application.instance,
+        "cloud": cloud if looks else None,
         "instances": [
             # one that the cloud doesn't have (any more) is missed by name: InstanceAbsente
             {"name": i.name, "address": addresses.get(i.name, "")}

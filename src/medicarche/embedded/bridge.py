@@ -3,6 +3,8 @@
 - Forwards: a person's browser reaches ``127.0.0.1:PORT`` of the host, the bridge connects to an address
   inside of the cloud's network name space. A port that is taken is replaced by the next free one, so that
   two clouds live on one machine; `state` says which.
+- Relays: instances reach an address inside of the name space, the bridge connects to the loopback there,
+  where the cloud's API listens. Whether an instance may, its security groups say.
 - Package proxy: instances reach an address inside of the name space, the bridge connects to the unix socket
   of the package proxy outside of it (`medicarche.embedded.package_proxy`).
 
@@ -14,6 +16,7 @@ and log beside it. The forwards are read again on SIGHUP::
 
     {"netns": "/run/netns/...", "ready_file": "...", "log": "...",
      "forwards": [{"listen": ["127.0.0.1", 8080], "connect": ["127.0.0.1", 80]}],
+     "relays": [{"listen": ["10.20.20.1", 5000], "connect": ["127.0.0.1", 5000]}],
      "package_proxy": {"listen": ["10.20.20.1", 3142], "upstream_socket": "...", "pid_file": "..."}}
 
 The package proxy recorded in ``pid_file`` is ended where the name space goes away.

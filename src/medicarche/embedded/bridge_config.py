@@ -20,7 +20,10 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """``listen`` on the host's loopback, ``connect`` inside of the cloud's network name space."""
+    """``listen`` on the host's loopback, ``connect`` inside of the cloud's network name space.
+
+    A relay's two ends are both inside.
+    """
 
     listen: Address
     connect: Address
@@ -33,6 +36,7 @@ class Config:
     Attributes:
         netns: the cloud's network name space.
         forwards: from the host into the cloud.
+        relays: from an address that instances reach to the loopback of the name space: the cloud's API.
         proxy_listen: where instances find the package proxy, inside; None where there is none.
         proxy_upstream: the unix socket of the package proxy, outside.
         proxy_pid_file: of `medicarche.embedded.pidfile`: the proxy is ended where the name space goes away
@@ -43,6 +47,7 @@ class Config:
 
     netns: Path
     forwards: tuple[Forward, ...]
+    relays: tuple[Forward, ...]
     proxy_listen: Address | None
     proxy_upstream: Path | None
     proxy_pid_file: Path | None
@@ -62,6 +67,7 @@ def load(path: Path) -> Config:
         return Config(
             netns=Path(data["netns"]),
             forwards=parse_forwards(data.get("forwards", ())),
+            relays=_relays(data.get("relays", ())),
             proxy_listen=_address(proxy["listen"]) if proxy else None,
             proxy_upstream=Path(proxy["upstream_socket"]) if proxy else None,
             proxy_pid_file=Path(proxy["pid_file"]) if proxy and proxy.get("pid_file") else None,
@@ -94,6 +100,10 @@ def parse_forwards(items: Iterable[Any]) -> tuple[Forward, ...]:
         if asked.count(address) > 1:
             raise ValueError(f"{address[0]}:{address[1]} is asked for twice")
     return forwards
+
+
+def _relays(items: Iterable[Any]) -> tuple[Forward, ...]:
+    return tuple(Forward(_address(item["listen"]), _address(item["connect"])) for item in items)
 
 
 def _address(value: Sequence[Any]) -> Address:

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +18,6 @@ from medicarche.embedded import bridge_config, namespace, package_proxy, pidfile
 from medicarche.errors import CloudUnreachable, MachineError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from medicarche.embedded.bridge_config import Address, Config, Forward
@@ -38,6 +38,7 @@ _IP_FREEBIND = 15  # <linux/in.h>: bind to an address that isn't there yet
 _log = logging.getLogger("medicarche.bridge")
 
 _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+_Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -73,14 +74,14 @@ class Bridge:
 
         Raises:
             CloudUnreachable: there is no such name space.
-            MachineError: we aren't allowed to use it, or the package proxy's address is in use inside.
+            MachineError: we aren't allowed to use it, or an address that instances reach is in use inside.
         """
         loop = asyncio.get_running_loop()
         for number, order in ((signal.SIGTERM, "stop"), (signal.SIGINT, "stop"), (signal.SIGHUP, "reload")):
             loop.add_signal_handler(number, self._orders.put_nowait, order)
         if self._identity is None:
             raise CloudUnreachable(f"there is no network name space {self._config.netns}")
-        proxy = await self._serve_package_proxy()
+        inside = await self._serve_inside()
         watcher = asyncio.create_task(self._watch())
         try:
             await self._apply(self._config.forwards)
@@ -89,9 +90,8 @@ class Bridge:
                 await self._reload()
         finally:
             watcher.cancel()
-            for server in [proxy, *(entry.server for entry in self._listening.values())]:
-                if server is not None:
-                    server.close()
+            for server in [*inside, *(entry.server for entry in self._listening.values())]:
+                server.close()
             for task in self._connections:
                 task.cancel()
             await asyncio.gather(watcher, *self._connections, return_exceptions=True)
@@ -144,15 +144,26 @@ class Bridge:
         server = await asyncio.start_server(accept, sock=sock)
         self._listening[forward.listen] = _Listening(server, sock.getsockname()[:2], forward)
 
-    async def _serve_package_proxy(self) -> asyncio.Server | None:
+    async def _serve_inside(self) -> list[asyncio.Server]:
+        """Serve what instances reach: the package proxy, and the relays."""
+        served = [await self._serve_relay(relay) for relay in self._config.relays]
         listen, upstream = self._config.proxy_listen, self._config.proxy_upstream
-        if listen is None or upstream is None:
-            return None
+        if listen is not None and upstream is not None:
 
+            async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                client = writer.get_extra_info("peername")[0]
+                await self._join((reader, writer), lambda: _connect_upstream(upstream, client))
+
+            served.append(await self._listen_inside(listen, accept))
+        return served
+
+    async def _serve_relay(self, relay: Forward) -> asyncio.Server:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            client = writer.get_extra_info("peername")[0]
-            await self._join((reader, writer), lambda: _connect_upstream(upstream, client))
+            await self._join((reader, writer), lambda: self._connect_inside(relay.connect))
 
+        return await self._listen_inside(relay.listen, accept)
+
+    async def _listen_inside(self, listen: Address, accept: _Accept) -> asyncio.Server:
         sock = namespace.inside_socket(self._config.netns)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

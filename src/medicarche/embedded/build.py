@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ruamel.yaml import YAML
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ADMIN_CLOUD",
     "MEMBER_CLOUD",
+    "READER_CLOUD",
     "ensure_layers",
     "layers",
     "prepare",
@@ -30,9 +31,10 @@ __all__ = [
     "write_clouds_yaml",
 ]
 
-#: The entries of the cloud's clouds.yaml: the company's user, and the cloud's admin.
+#: The entries of the cloud's clouds.yaml: the company's user, the cloud's admin, and who only looks.
 MEMBER_CLOUD: Final = "medicarche"
 ADMIN_CLOUD: Final = "medicarche-admin"
+READER_CLOUD: Final = "medicarche-reader"
 _DATABASES: Final = "var/lib/mysql"
 
 
@@ -146,17 +148,21 @@ def seed_databases(below: Sequence[rootfs.Layer], data: Path) -> None:
 def write_clouds_yaml(path: Path, secrets: cloud_secrets.Secrets) -> None:
     """Write the cloud's credentials in openstacksdk's format, readable by their owner only."""
     common = {"region_name": configure.REGION, "identity_api_version": 3}
+
+    def credential(identifier: str, secret: str) -> dict[str, Any]:
+        auth = {
+            "auth_url": configure.IDENTITY_URL,
+            "application_credential_id": identifier,
+            "application_credential_secret": secret,
+        }
+        return {"auth_type": "v3applicationcredential", "auth": auth, **common}
+
     content = {
         "clouds": {
-            MEMBER_CLOUD: {
-                "auth_type": "v3applicationcredential",
-                "auth": {
-                    "auth_url": configure.IDENTITY_URL,
-                    "application_credential_id": secrets.application_credential_id,
-                    "application_credential_secret": secrets.application_credential_secret,
-                },
-                **common,
-            },
+            MEMBER_CLOUD: credential(
+                secrets.application_credential_id, secrets.application_credential_secret
+            ),
+            READER_CLOUD: credential(secrets.reader_credential_id, secrets.reader_credential_secret),
             ADMIN_CLOUD: {
                 "auth": {
                     "auth_url": configure.IDENTITY_URL,

@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ruamel.yaml import YAML
+
 from medicarche import host_packages, runlock
 from medicarche.embedded import (
     bridge,
@@ -26,6 +28,7 @@ from medicarche.embedded import (
 from medicarche.embedded.mirrors import mirrors_for
 from medicarche.embedded.node import Node
 from medicarche.embedded.service_watch import ServiceWatch
+from medicarche.embedded.services import service_named
 from medicarche.embedded.status import CloudStatus, SiteFacts
 from medicarche.errors import MachineError
 from medicarche.paths import Paths
@@ -219,7 +222,30 @@ class EmbeddedCloud:
             disk_format="raw" if hypervisor == "lxc" else "qcow2",
             package_proxy=(self.external_gateway.partition("/")[0], PROXY_PORT),
             external_physical_network=configure.EXTERNAL_NETWORK,
+            api=self._api(),
         )
+
+    def _api(self) -> tuple[tuple[str, int], ...]:
+        """Return where instances find the API: those that their security groups let."""
+        address = self.external_gateway.partition("/")[0]
+        names = ("keystone", "nova-api", "neutron-api", "glance-api")
+        return tuple((address, port) for name in names if (port := service_named(name).port) is not None)
+
+    def reader_entry(self) -> dict[str, Any]:
+        """Return the entry of clouds.yaml of who only looks at the project: what the supervision acts with.
+
+        Raises:
+            MachineError: the cloud was started before it had one.
+        """
+        content = YAML(typ="safe", pure=True).load(self.clouds_yaml.read_text(encoding="utf-8"))
+        try:
+            entry: dict[str, Any] = content["clouds"][build.READER_CLOUD]
+        except KeyError as error:
+            raise MachineError(
+                f"the embedded cloud {self.name!r} runs since before the supervision could look at it",
+                hint="start it again: medicarche cloud down, then medicarche provision",
+            ) from error
+        return entry
 
     def processor_seconds(self) -> float:
         """Return what the cloud, its instances included, has used of the processor so far, in seconds."""
@@ -294,6 +320,10 @@ class EmbeddedCloud:
                 {
                     "netns": str(self.netns),
                     "forwards": forwards,
+                    "relays": [
+                        {"listen": list(address), "connect": ["127.0.0.1", address[1]]}
+                        for address in self._api()
+                    ],
                     "package_proxy": {
                         "listen": [self.external_gateway.partition("/")[0], PROXY_PORT],
                         "upstream_socket": str(socket),

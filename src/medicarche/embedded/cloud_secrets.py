@@ -27,6 +27,8 @@ class Secrets:
         member: of the company's user; for logging into the dashboard.
         application_credential_id: with its secret, what our own code acts with.
         application_credential_secret: see there.
+        reader_credential_id: with its secret, what the supervision looks with.
+        reader_credential_secret: see there.
         database: of the services' database account.
         rabbitmq: of the services' account in RabbitMQ.
         erlang_cookie: what RabbitMQ's own tools show.
@@ -44,6 +46,8 @@ class Secrets:
     member: str
     application_credential_id: str
     application_credential_secret: str
+    reader_credential_id: str
+    reader_credential_secret: str
     database: str
     rabbitmq: str
     erlang_cookie: str
@@ -71,6 +75,8 @@ class Secrets:
             member=secrets.token_urlsafe(15),  # 120 bits: a person types it
             application_credential_id=uuid.UUID(bytes=secrets.token_bytes(16)).hex,
             application_credential_secret=word(),
+            reader_credential_id=uuid.UUID(bytes=secrets.token_bytes(16)).hex,
+            reader_credential_secret=word(),
             database=word(),
             rabbitmq=word(),
             erlang_cookie=secrets.token_hex(24),
@@ -86,13 +92,12 @@ class Secrets:
 
 
 def load_or_generate(path: Path) -> Secrets:
-    """Read a cloud's secrets, or generate and keep them."""
-    try:
-        return load(path)
-    except FileNotFoundError:
-        made = Secrets.generate()
-        write_private(path, json.dumps(asdict(made), indent=1).encode())
-        return made
+    """Read a cloud's secrets, or generate and keep them; so too those that it was made without."""
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    generated = asdict(Secrets.generate())
+    if kept.keys() != generated.keys():
+        write_private(path, json.dumps({**generated, **kept}, indent=1).encode())
+    return load(path)
 
 
 def load(path: Path) -> Secrets:
@@ -113,7 +118,8 @@ def values(path: Path) -> frozenset[str]:
         known = asdict(load(path))
     except FileNotFoundError:
         return frozenset()
-    del known["application_credential_id"]  # a name, not a secret
+    for name in ("application_credential_id", "reader_credential_id"):  # names, not secrets
+        del known[name]
     return frozenset(
         secret for kept in known.values() for secret in ([kept] if isinstance(kept, str) else kept)
     )

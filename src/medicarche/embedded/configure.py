@@ -230,11 +230,22 @@ def _identity(secrets: Secrets) -> dict[str, object]:
         "identity_url": IDENTITY_URL,
         "services": {name: getattr(secrets, name) for name in _CATALOG},
         "member": {"user": MEMBER, "password": secrets.member, "project": PROJECT},
-        "application_credential": {
-            "id": secrets.application_credential_id,
-            "name": "medicarche",
-            "secret": secrets.application_credential_secret,
-        },
+        "application_credentials": [
+            {
+                "id": secrets.application_credential_id,
+                "name": "medicarche",
+                "secret": secrets.application_credential_secret,
+                "description": "Medicarche acts with it as a member of the company's project",
+                "roles": ["member", "reader"],
+            },
+            {
+                "id": secrets.reader_credential_id,
+                "name": "medicarche-supervision",
+                "secret": secrets.reader_credential_secret,
+                "description": "The supervision looks at the company's project with it",
+                "roles": ["reader"],
+            },
+        ],
         "catalog": _CATALOG,
     }
 

@@ -23,12 +23,14 @@ class SiteFacts:
         disk_format: of the images that it boots.
         package_proxy: address and port at which instances find the package proxy.
         external_physical_network: the provider's name for the external network.
+        api: addresses and ports at which instances find the cloud's API.
     """
 
     hypervisor: recipe.Hypervisor
     disk_format: Literal["raw", "qcow2"]
     package_proxy: tuple[str, int]
     external_physical_network: str
+    api: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

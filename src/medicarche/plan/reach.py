@@ -236,6 +236,7 @@ def targets(
     name_servers: Mapping[str, str],
     package_proxy: tuple[str, int] | None,
     elsewhere: str | None,
+    api: Iterable[tuple[str, int]] = (),
 ) -> tuple[Target, ...]:
     """Return all addresses that are probed.
 
@@ -245,6 +246,7 @@ def targets(
         name_servers: address → the name of the subnet that it serves.
         package_proxy: address and port, where there is one.
         elsewhere: an address that belongs to nobody of the environment, on which every port would answer.
+        api: addresses and ports of the cloud's API, as far as instances may find it.
     """
     found = []
     for instance in instances:
@@ -262,9 +264,11 @@ def targets(
     both: tuple[tuple[Protocol, int], ...] = (("tcp", 53), ("udp", 53))
     found += [Target(name, "dns", address, frozenset(both)) for address, name in name_servers.items()]
     found.append(Target("metadata", "metadata", _METADATA, frozenset({("tcp", 80)})))
-    if package_proxy is not None:
-        address, port = package_proxy
-        found.append(Target("packages", "packages", address, frozenset({("tcp", port)})))
+    serving: dict[str, set[tuple[Protocol, int]]] = {}
+    for address, port in (*([package_proxy] if package_proxy is not None else []), *api):
+        serving.setdefault(address, set()).add(("tcp", port))
+    for address, served in serving.items():
+        found.append(Target("packages", "packages", address, frozenset(served)))
     if elsewhere is not None:
         found.append(Target("elsewhere", "elsewhere", elsewhere))
     return tuple(found)

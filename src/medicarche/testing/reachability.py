@@ -82,6 +82,7 @@ def lay_out(built: Built, instances: Sequence[InstanceState]) -> Layout:
         name_servers=name_servers,
         package_proxy=site.package_proxy,
         elsewhere=elsewhere if embedded else None,
+        api=site.api,
     )
     router = next(iter(environment.routers), None)
     gateways = {s.name: s.gateway for n in environment.networks for s in n.subnets}

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.application_kind("supervision")
 
 ALERTS = Path(__file__).parents[2] / "supervision" / "alerts.yaml"
-#: seconds from the fault to the alert, and from its end to the alert's end (docs/supervision.md: the condition
+#: seconds from the fault to the alert, and from its end to the alert's (docs/supervision.md: the condition
 #: is held for 45 s, and two minutes)
 FIRES = 165.0
 #: seconds until a new target was asked twice

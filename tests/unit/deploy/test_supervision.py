@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ from medicarche import deploy
 from medicarche.credentials import Credentials
 from medicarche.deploy.applications.supervision import configuration, rules
 from medicarche.deploy.job import make_job
+from medicarche.deploy.watching import watched
+from medicarche.errors import DeploymentError
 from medicarche.pki import Authority
 from medicarche.spec import load_environment
 from medicarche.ssh import Ssh
@@ -61,6 +63,26 @@ def _machines(environment: Environment) -> list[Machine]:
     ]
 
 
+CLOUD = {
+    "api": [["10.20.20.1", 5000], ["10.20.20.1", 8774]],
+    "entry": {
+        "auth_type": "v3applicationcredential",
+        "region_name": "RegionOne",
+        "auth": {
+            "auth_url": "http://127.0.0.1:5000/v3",
+            "application_credential_id": "0123",
+            "application_credential_secret": "secret-of-the-reader",
+        },
+    },
+}
+
+
+def _blind(environment: Environment) -> Environment:
+    """Return the environment whose supervision doesn't reach the cloud."""
+    blind = (replace(a, egress=("dns", "packages")) for a in environment.applications)
+    return replace(environment, applications=tuple(blind))
+
+
 def _job(environment: Environment, tmp_path: Path, machines: list[Machine] | None = None) -> dict[str, Any]:
     job = make_job(
         environment,
@@ -71,6 +93,7 @@ def _job(environment: Environment, tmp_path: Path, machines: list[Machine] | Non
         package_proxy=None,
         dry_run=False,
         log=tmp_path / "deploy.log",
+        cloud=CLOUD,
     )
     return {instance["name"]: instance for instance in job["instances"]}
 
@@ -128,8 +151,8 @@ def test_without_supervision_no_instance_is_supervised(environment: Environment,
 def test_a_probe_asks_by_name_and_believes_the_environments_authority_only(
     environment: Environment, tmp_path: Path
 ) -> None:
-    watched = _job(environment, tmp_path)["supervision"]["watched"]
-    module = configuration.blackbox(watched)["modules"]["syncthing"]["http"]
+    seen = _job(environment, tmp_path)["supervision"]["watched"]
+    module = configuration.blackbox(seen)["modules"]["syncthing"]["http"]
     assert module["headers"] == {"Host": "syncthing.medicarche.internal:8885"}
     assert module["tls_config"] == {
         "server_name": "syncthing.medicarche.internal",
@@ -139,6 +162,42 @@ def test_a_probe_asks_by_name_and_believes_the_environments_authority_only(
     assert 401 not in module["valid_status_codes"]
 
 
+def test_instances_are_found_by_the_cloud_and_by_their_mark(environment: Environment, tmp_path: Path) -> None:
+    seen = _job(environment, tmp_path)["supervision"]["watched"]
+    jobs = {job["job_name"]: job for job in configuration.prometheus(seen)["scrape_configs"]}
+    for name, port, matching in (("instances", 9100, "reserve"), ("nginx", 9113, "syncthing")):
+        (found,) = jobs[name]["openstack_sd_configs"]
+        assert (found["port"], found["identity_endpoint"]) == (port, "http://127.0.0.1:5000/v3")
+        keep, label = jobs[name]["relabel_configs"]
+        assert keep["source_labels"] == label["source_labels"] == ["__meta_openstack_tag_medicarche"]
+        mark = f"medicarche:example-supervision:server/{matching}"
+        assert re.fullmatch(keep["regex"], mark)
+        assert not re.fullmatch(keep["regex"], mark.replace("example-supervision", "other"))
+        assert re.fullmatch(label["regex"], mark)[1] == matching  # type: ignore[index] # it is there
+    nginx = jobs["nginx"]["relabel_configs"][0]["regex"]
+    assert not re.fullmatch(nginx, "medicarche:example-supervision:server/reserve")
+    assert jobs["cloud"]["static_configs"][0]["targets"] == ["127.0.0.1:9180"]
+
+
+def test_without_the_cloud_instances_are_those_of_the_file(environment: Environment, tmp_path: Path) -> None:
+    seen = _job(_blind(environment), tmp_path)["supervision"]["watched"]
+    configured = configuration.prometheus(seen)["scrape_configs"]
+    jobs = {job["job_name"]: job for job in configured}
+    assert "cloud" not in jobs
+    assert jobs["instances"]["file_sd_configs"] == [
+        {"files": ["/etc/medicarche/supervision/targets/instances.json"]}
+    ]
+    assert "openstack" not in json.dumps(configured)
+
+
+def test_a_cloud_whose_api_isnt_known_is_told(environment: Environment, tmp_path: Path) -> None:
+    supervision = next(a for a in environment.applications if a.kind == "supervision")
+    with pytest.raises(DeploymentError, match="how instances reach this cloud's API isn't known") as told:
+        watched(environment, _machines(environment), supervision, tmp_path, None)
+    assert told.value.hint
+    assert "remove cloud" in told.value.hint
+
+
 # --- what is written ---------------------------------------------------------------------------------------
 
 
@@ -146,7 +205,10 @@ def test_everything_inside_is_on_loopback_and_declared(
     files: dict[str, Any], environment: Environment
 ) -> None:
     declared = {
-        w.port for a in environment.applications if a.kind == "supervision" for w in deploy.listeners(a)
+        w.port
+        for a in _blind(environment).applications
+        if a.kind == "supervision"
+        for w in deploy.listeners(a)
     }
     found = {}
     for name in ("prometheus", "prometheus-alertmanager", "prometheus-blackbox-exporter"):
@@ -169,6 +231,8 @@ def test_the_password_is_nowhere_in_clear(
     assert (users.mode, users.owner) == ("640", "root:www-data")
     assert users.content.startswith("dsi:{SSHA}")
     assert "auth_basic_user_file" in files["/etc/nginx/applications/supervision.conf"].content
+    for file in files.values():  # what a service alone may read isn't among those that everybody may
+        assert CLOUD["entry"]["auth"]["application_credential_secret"] not in file.content  # type: ignore[index]
     del environment
 
 
@@ -233,14 +297,14 @@ def test_prometheus_reads_the_configuration_and_the_rules_fire(
     promtool = os.environ.get("MEDICARCHE_PROMTOOL") or shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool isn't here; the acceptance test runs it in the supervision's instance")
-    watched = _job(environment, tmp_path)["supervision"]["watched"]
+    seen = _job(environment, tmp_path)["supervision"]["watched"]
     written = YAML(typ="safe", pure=True).load(files["/etc/medicarche/supervision/alertes.yml"].content)
     for rule in written["groups"][0]["rules"]:
         del rule["annotations"]
     (tmp_path / "alertes.yml").write_text(json.dumps(written))
     (tmp_path / "complete.yml").write_text(files["/etc/medicarche/supervision/alertes.yml"].content)
     (tmp_path / "test.yml").write_text(ALERTS.read_text(encoding="utf-8"))
-    data = {**configuration.prometheus(watched), "rule_files": [str(tmp_path / "complete.yml")]}
+    data = {**configuration.prometheus(seen), "rule_files": [str(tmp_path / "complete.yml")]}
     (tmp_path / "prometheus.yml").write_text(configuration.as_yaml(data))
     for command in (["check", "config", "prometheus.yml"], ["test", "rules", "test.yml"]):
         done = subprocess.run([promtool, *command], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -275,7 +339,7 @@ def test_alertmanager_tells_an_instance_that_is_gone_once() -> None:
 def test_the_pages_ask_for_alerts_and_metrics_that_exist(files: dict[str, Any]) -> None:
     pages = {p: f.content for p, f in files.items() if p.startswith("/etc/medicarche/supervision/consoles/")}
     assert {p.rpartition("/")[2] for p in pages} == {
-        "application.html", "commun.lib", "environnement.html", "instance.html",
+        "application.html", "cloud.html", "commun.lib", "environnement.html", "instance.html",
     }  # fmt: skip
     asked = set(re.findall(r"\bmedicarche_\w+", "".join(pages.values())))
     written = OWN_METRICS.read_text(encoding="utf-8") + "".join(

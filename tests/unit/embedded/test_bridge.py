@@ -283,3 +283,22 @@ def test_terminate_kills_what_ignores_it(tmp_path: Path) -> None:
         assert pidfile.terminate(path, grace=0.2)
     assert stubborn.returncode == -signal.SIGKILL
     assert not path.exists()
+
+
+def test_a_relay_leads_from_one_address_inside_to_another(folder: Path) -> None:
+    port = free_port()
+    relay = {"listen": ["127.0.0.2", port], "connect": ["127.0.0.1", serve(echo_after_end)]}
+    bridge.start(write_config(folder, [], relays=[relay]))
+    with socket.create_connection(("127.0.0.2", port), timeout=SECONDS) as sock:
+        sock.sendall(b"ab")
+        sock.shutdown(socket.SHUT_WR)
+        assert sock.recv(10) == b"ba"
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+def test_a_relay_whose_address_is_taken_is_told(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        relay = {"listen": ["127.0.0.1", taken.getsockname()[1]], "connect": ["127.0.0.1", free_port()]}
+        with pytest.raises(CommandError, match="Address already in use"):
+            bridge.start(write_config(folder, [], relays=[relay]))

@@ -133,9 +133,6 @@ def test_the_clouds_api_is_reached_by_who_asks_for_it_only(environment: Environm
             if isinstance(rule, SecurityGroupRule) and rule.port_min == 5000
         }
 
-    assert asking(environment) == set()
-    wanted = tuple(
-        replace(a, egress=(*a.egress, "cloud")) if a.kind == "supervision" else a
-        for a in environment.applications
-    )
-    assert asking(replace(environment, applications=wanted)) == {"security_group/app-supervision"}
+    assert asking(environment) == {"security_group/app-supervision"}
+    wanted = tuple(replace(a, egress=("packages",)) for a in environment.applications)
+    assert asking(replace(environment, applications=wanted)) == set()

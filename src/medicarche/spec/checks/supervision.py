@@ -1,17 +1,15 @@
-"""Supervision: there is one, nothing is in its way, and what it acts with on the cloud may only look."""
+"""Supervision: there is one, and nothing is in its way."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medicarche.spec.suggest import one_of
 from medicarche.spec.supervision import EXPORTER_PORTS, SUPERVISION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from medicarche.spec.checks.content import Content, Finding
-    from medicarche.spec.schema import ApplicationModel
 
 __all__ = ["CHECKS"]
 
@@ -49,33 +47,4 @@ def _in_its_way(content: Content) -> Iterator[Finding]:
         )
 
 
-def _credential(content: Content) -> Iterator[Finding]:
-    for name in _supervisors(content):
-        application = content.file.applications[name]
-        wanted = application.settings.get("credential")
-        if wanted is None:
-            continue
-        yield from _credential_of(content, name, application, wanted)
-
-
-def _credential_of(
-    content: Content, name: str, application: ApplicationModel, wanted: str
-) -> Iterator[Finding]:
-    here = ("applications", name, "settings", "credential")
-    known = content.names("application_credentials")
-    credential = content.file.application_credentials.get(wanted)
-    if wanted not in known:
-        yield here, f"there is no application credential {wanted!r}; {one_of(wanted, known)}"
-    elif credential is not None and credential.role != "reader":
-        yield (
-            here,
-            (
-                f"application credential {wanted!r} may change the project ({credential.role}),"
-                " and supervision only looks; give it the role reader"
-            ),
-        )
-    if "cloud" not in application.egress:
-        yield here, "asks the cloud, which it can't reach; add cloud to its egress"
-
-
-CHECKS = (_only_one, _in_its_way, _credential)
+CHECKS = (_only_one, _in_its_way)

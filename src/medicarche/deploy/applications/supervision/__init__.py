@@ -18,8 +18,7 @@ __all__ = ["DECLARATION"]
 
 
 def _check_settings(application: Application) -> Iterable[str]:
-    # that the credential is there is checked with the rest of the file (medicarche.spec.checks.supervision)
-    yield from unknown(application.settings, {"administrator", "credential"})
+    yield from unknown(application.settings, {"administrator"})
     yield from administrator(application.settings)
 
 
@@ -37,6 +36,13 @@ DECLARATION = Declaration(
             "127.0.0.1", 9093, "tcp", "prometheus-alertmanager", public=False, why="alerts, behind nginx"
         ),
         Listener("127.0.0.1", 9115, "tcp", "prometheus-blackbox-exporter", public=False, why="probes"),
+    ),
+    cloud_listeners=(
+        *(
+            Listener("127.0.0.1", port, "tcp", "nginx", public=False, why=f"{what}, as the catalogue says it")
+            for port, what in ((5000, "Keystone"), (8774, "Nova"), (9696, "Neutron"), (9292, "Glance"))
+        ),
+        Listener("127.0.0.1", 9180, "tcp", "python3", public=False, why="the cloud's own figures"),
     ),
     egress=frozenset({"dns", "packages"}),
     secrets={"administrator": "password of the supervision's pages"},

@@ -10,6 +10,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from medicarche.cloud.marks import METADATA_KEY
 from medicarche.spec.supervision import NGINX_PORT, NODE_PORT
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ __all__ = [
 ]
 
 FOLDER = "/etc/medicarche/supervision"
+#: where the cloud's own figures are, in the supervision's instance
+CLOUD_PORT = 9180
 #: the certificates of authorities that probes believe: <application>.pem
 AUTHORITIES = f"{FOLDER}/authorities"
 _HEADER = "# Written by Medicarche; changes are put back.\n"
@@ -89,6 +92,9 @@ def prometheus(watched: Mapping[str, Any]) -> dict[str, Any]:
     def from_file(job: str) -> dict[str, Any]:
         return {"job_name": job, "file_sd_configs": [{"files": [f"{FOLDER}/targets/{job}.json"]}]}
 
+    def found(job: str, port: int, kept: str) -> dict[str, Any]:
+        return from_file(job) if watched["cloud"] is None else _discovered(watched, job, port, kept)
+
     def local(job: str, port: int, path: str) -> dict[str, Any]:
         return {
             "job_name": job,
@@ -118,12 +124,47 @@ def prometheus(watched: Mapping[str, Any]) -> dict[str, Any]:
             ]
         },
         "scrape_configs": [
-            from_file("instances"),
-            from_file("nginx"),
+            found("instances", NODE_PORT, ".+"),
+            found("nginx", NGINX_PORT, "|".join(sorted({a["instance"] for a in watched["applications"]}))),
             probes,
+            *([local("cloud", CLOUD_PORT, "/metrics")] if watched["cloud"] is not None else []),
             local("prometheus", 9090, "/prometheus/metrics"),
             local("alertmanager", 9093, "/alertmanager/metrics"),
             local("blackbox", 9115, "/metrics"),
+        ],
+    }
+
+
+def _discovered(watched: Mapping[str, Any], job: str, port: int, kept: str) -> dict[str, Any]:
+    """Find instances by asking Nova; of the project's those that carry the environment's mark.
+
+    ``kept``: a regular expression of the names of those that are meant.
+    """
+    entry = watched["cloud"]["entry"]
+    return {
+        "job_name": job,
+        "openstack_sd_configs": [
+            {
+                "role": "instance",
+                "identity_endpoint": entry["auth"]["auth_url"],
+                "application_credential_id": entry["auth"]["application_credential_id"],
+                "application_credential_secret": entry["auth"]["application_credential_secret"],
+                "region": entry["region_name"],
+                "port": port,
+                "refresh_interval": "30s",
+            }
+        ],
+        "relabel_configs": [
+            {
+                "source_labels": [f"__meta_openstack_tag_{METADATA_KEY}"],
+                "regex": f"medicarche:{watched['environment']}:server/({kept})",
+                "action": "keep",
+            },
+            {
+                "source_labels": [f"__meta_openstack_tag_{METADATA_KEY}"],
+                "regex": "medicarche:[^:]+:server/(.+)",
+                "target_label": "instance",
+            },
         ],
     }
 

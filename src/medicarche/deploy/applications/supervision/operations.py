@@ -27,13 +27,21 @@ _PROMETHEUS = "/etc/prometheus/prometheus.yml"
 _ALERTMANAGER = "/etc/prometheus/alertmanager.yml"
 _BLACKBOX = "/etc/prometheus/blackbox.yml"
 _ARGUMENTS = "/etc/default/prometheus"
+_SOURCE = Path(__file__).parent / "cloud_exporter.py"
+_EXPORTER = "/usr/local/lib/medicarche/cloud-exporter.py"
+_EXPORTER_UNIT = "/etc/systemd/system/medicarche-cloud-exporter.service"
+_RELAY = "/etc/nginx/stream.d/supervision-cloud.conf"
+_CLOUDS = f"{FOLDER}/clouds.yaml"
 _RULES = f"{FOLDER}/alertes.yml"
 
 
 def packages(application: Mapping[str, Any]) -> tuple[str, ...]:
     """Return Debian's packages."""
-    del application
-    return ("prometheus", "prometheus-alertmanager", "prometheus-blackbox-exporter")
+    looking = ("libnginx-mod-stream", "python3-openstacksdk", "python3-prometheus-client")
+    return (
+        *("prometheus", "prometheus-alertmanager", "prometheus-blackbox-exporter"),
+        *(looking if "cloud" in application["egress"] else ()),
+    )
 
 
 def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[File]:
@@ -49,7 +57,11 @@ def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[F
         f"{FOLDER}/pages/consignes.html": "consignes.html.j2",
         "/var/lib/prometheus/node-exporter/medicarche-declared.prom": "declared.prom.j2",
     }
+    if watched["cloud"] is not None:
+        rendered |= {_RELAY: "stream.conf.j2", _EXPORTER_UNIT: "cloud-exporter.service.j2"}
     found = [File(path, render(_TEMPLATES, template, **values)) for path, template in rendered.items()]
+    if watched["cloud"] is not None:
+        found.append(File(_EXPORTER, _SOURCE.read_text(encoding="utf-8")))
     found += [
         File(f"{FOLDER}/consoles/{path.name}", path.read_text(encoding="utf-8"))
         for path in sorted(_CONSOLES.iterdir())
@@ -96,12 +108,16 @@ def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
     """Add Prometheus' configuration, which only its account reads, and its service."""
     name = application["name"]
     content = as_yaml(configuration.prometheus(instance["watched"]))
+    secret = {_PROMETHEUS: content}
+    if instance["watched"]["cloud"] is not None:
+        secret[_CLOUDS] = as_yaml({"clouds": {"supervision": instance["watched"]["cloud"]["entry"]}})
     # the package has made the account by now
     run(
         f"{name}: what is watched",
         bring_files,
-        [File(_PROMETHEUS, content, mode="640", owner="root:prometheus")],
+        [File(path, text, mode="640", owner="root:prometheus") for path, text in secret.items()],
     )
+    cloud = (_CLOUDS, _EXPORTER, _EXPORTER_UNIT)
     check = f"promtool check config {_PROMETHEUS} > /dev/null"
     run(
         f"{name}: Prometheus",
@@ -109,5 +125,6 @@ def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
         [
             Unit("prometheus.service", (_ARGUMENTS,), check=check),
             Unit("prometheus.service", (_PROMETHEUS, _RULES), "reload", check=check),
+            *([Unit("medicarche-cloud-exporter.service", cloud)] if _CLOUDS in secret else []),
         ],
     )
