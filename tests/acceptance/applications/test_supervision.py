@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from openstack.connection import Connection
 
 from medicarche.probe import Endpoint, PortState, scan
+from medicarche.provisioning import site_of
 from medicarche.spec.supervision import NGINX_PORT, NODE_PORT
 from medicarche.testing.browser import browse
 
@@ -193,6 +196,90 @@ def test_nobody_but_the_supervision_reaches_an_agent(
                 )
 
 
+# --- the cloud itself --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def looks(application: Application) -> None:
+    """Skip where the environment file doesn't let the supervision reach the cloud."""
+    if "cloud" not in application.egress:
+        pytest.skip("the supervision doesn't look at the cloud: no cloud in its egress")
+
+
+@pytest.mark.requirement("SUP-2")
+@pytest.mark.usefixtures("looks")
+def test_the_clouds_own_figures_are_those_of_its_api(
+    watch: Watch, provisioned: Built, member: Connection, evidence: Evidence
+) -> None:
+    until(lambda: watch.query("openstack_part_up"), "the cloud's figures come", SOON)
+    parts = {labels["part"]: value for labels, value in watch.query("openstack_part_up")}
+    refused = {labels["part"] for labels, value in watch.query("openstack_part_refused") if value}
+    evidence.table("Les parties du cloud", ("partie", "répond", "refusé"), [
+        (part, value, part in refused) for part, value in sorted(parts.items())
+    ])  # fmt: skip
+    assert {part for part, value in parts.items() if not value} <= refused
+    counted = Counter(server.status for server in member.compute.servers())
+    shown = {labels["status"]: int(value) for labels, value in watch.query("openstack_instances")}
+    assert shown == dict(counted)
+    limits = member.compute.get("/limits").json()["limits"]["absolute"]
+    for name, key in (("instances", "totalInstancesUsed"), ("ram_mib", "totalRAMUsed")):
+        ((_, value),) = watch.query(f'openstack_compute_quota_used{{resource="{name}"}}')
+        assert value == limits[key]
+    admin = provisioned.connections.admin
+    if admin is not None and not refused:
+        agents = {(a.agent_type, a.host): a.is_alive for a in admin.sdk.network.agents()}
+        seen = watch.query("openstack_agent_up")
+        assert {(labels["agent"], labels["host"]): bool(value) for labels, value in seen} == agents
+        services = {s.binary for s in admin.sdk.compute.services()}
+        assert {labels["service"] for labels, _ in watch.query("openstack_service_up == 1")} == services
+        assert watch.query("openstack_hypervisor_memory_used_bytes > 0")
+    ((_, calls),) = watch.query("openstack_scrape_calls")
+    assert calls <= 8
+
+
+@pytest.mark.requirement("SUP-2")
+@pytest.mark.usefixtures("looks")
+def test_what_it_looks_at_the_cloud_with_may_only_look(
+    machine: Host, application: Application, provisioned: Built
+) -> None:
+    assert provisioned.selection.embedded is not None
+    entry = provisioned.selection.embedded.reader_entry()
+    sdk = Connection(**{k: v for k, v in entry.items() if k != "auth"}, auth=entry["auth"])
+    roles = {role["name"] for role in sdk.session.auth.get_access(sdk.session)._data["token"]["roles"]}
+    assert roles == {"reader"}
+    answer = sdk.compute.post("/os-keypairs", json={"keypair": {"name": "medicarche-acceptance"}})
+    assert answer.status_code == 403
+    # and nobody else reads it there
+    secret = entry["auth"]["application_credential_secret"]
+    found = machine.check_output("grep -rlF %s /etc /usr/local/lib /var/lib/prometheus || true", secret)
+    for path in found.split():
+        assert machine.file(path).mode == 0o640, path
+        assert machine.file(path).group == "prometheus", path
+    assert found.split()
+    assert secret not in machine.check_output("ps -e -o args")
+    del application
+
+
+@pytest.mark.requirement("SUP-2", "CLOUD-7")
+@pytest.mark.usefixtures("looks")
+def test_nobody_but_the_supervision_reaches_the_clouds_api(
+    application: Application, instances: tuple[InstanceState, ...], machines: Machines, provisioned: Built
+) -> None:
+    for address, port in site_of(provisioned.selection).api:
+        for source in instances:
+            done = machines(source).run("timeout 3 bash -c ': < /dev/tcp/%s/%s'", address, str(port))
+            assert (done.rc == 0) is (source.name == application.instance), (source.name, address, port)
+
+
+@pytest.mark.requirement("SUP-2")
+@pytest.mark.usefixtures("looks")
+def test_instances_are_found_by_the_clouds_api(watch: Watch, environment: Environment) -> None:
+    found = [t for t in watch.targets() if t["labels"]["job"] == "instances"]
+    for target in found:
+        assert target["discoveredLabels"]["__meta_openstack_instance_status"]
+    assert {t["labels"]["instance"] for t in found} == {i.name for i in environment.instances}
+
+
 # --- who looks ---------------------------------------------------------------------------------------------
 
 
@@ -275,7 +362,7 @@ def test_the_rules_as_deployed_fire_when_they_should(machine: Host, evidence: Ev
             "printf %%s %s > %s", ALERTS.read_text(encoding="utf-8"), f"{folder}/alerts.yaml"
         )
         done = machine.run("cd %s && promtool test rules alerts.yaml", folder)
-        evidence.command("promtool test rules", done.stdout + done.stderr)
+        evidence.command("Tests des alertes", "promtool test rules alerts.yaml", done.stdout + done.stderr)
         assert done.rc == 0, done.stdout + done.stderr
         assert "SUCCESS" in done.stdout
     finally:

@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from openstack.connection import Connection
 
@@ -134,10 +134,10 @@ class CloudCollector:
 
 
 def _gauge(
-    name: str, what: str, labels: list[str], values: Mapping[tuple[str, ...], float]
+    name: str, what: str, labels: list[str], values: Iterable[tuple[Sequence[str], float]]
 ) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, what, labels=labels)
-    for key, value in sorted(values.items()):
+    for key, value in sorted(values, key=lambda entry: tuple(entry[0])):
         family.add_metric(list(key), value)
     return family
 
@@ -145,7 +145,7 @@ def _gauge(
 def _services(cloud: Cloud) -> Iterator[GaugeMetricFamily]:
     found = cloud.get("compute", "/os-services")["services"]
     up = {(s["binary"], s["host"]): float(s["state"] == "up") for s in found}
-    yield _gauge("openstack_service_up", "A service of Nova's is alive.", ["service", "host"], up)
+    yield _gauge("openstack_service_up", "A service of Nova's is alive.", ["service", "host"], up.items())
 
 
 def _hypervisors(cloud: Cloud) -> Iterator[GaugeMetricFamily]:
@@ -161,9 +161,9 @@ def _hypervisors(cloud: Cloud) -> Iterator[GaugeMetricFamily]:
     )
     for name, what, key, unit in columns:
         values = {(h["hypervisor_hostname"],): float(h[key] * unit) for h in found if h.get(key) is not None}
-        yield _gauge(f"openstack_hypervisor_{name}", what, ["hypervisor"], values)
+        yield _gauge(f"openstack_hypervisor_{name}", what, ["hypervisor"], values.items())
     alive = {(h["hypervisor_hostname"],): float(h["state"] == "up") for h in found}
-    yield _gauge("openstack_hypervisor_up", "The hypervisor is alive.", ["hypervisor"], alive)
+    yield _gauge("openstack_hypervisor_up", "The hypervisor is alive.", ["hypervisor"], alive.items())
 
 
 def _compute_limits(cloud: Cloud) -> Iterator[GaugeMetricFamily]:
@@ -184,32 +184,32 @@ def _quotas(service: str, found: Mapping[str, tuple[float, float]]) -> Iterator[
     used = {(service, name): float(now) for name, (_, now) in found.items()}
     labels = ["service", "resource"]
     # two services' figures are two families of one name: the text format wants one, so each has its own
-    yield _gauge(f"openstack_{service}_quota_limit", "The project's limit.", labels, limits)
-    yield _gauge(f"openstack_{service}_quota_used", "What the project uses of it.", labels, used)
+    yield _gauge(f"openstack_{service}_quota_limit", "The project's limit.", labels, limits.items())
+    yield _gauge(f"openstack_{service}_quota_used", "What the project uses of it.", labels, used.items())
 
 
 def _instances(cloud: Cloud) -> Iterator[GaugeMetricFamily]:
     found = cloud.get("compute", f"/servers/detail?limit={PAGE}")["servers"]
     states = Counter((s["status"],) for s in found)
-    yield _gauge("openstack_instances", "Instances of the project by state.", ["status"], states)
+    yield _gauge("openstack_instances", "Instances of the project by state.", ["status"], states.items())
 
 
 def _agents(cloud: Cloud) -> Iterator[GaugeMetricFamily]:
     found = cloud.get("network", "/agents")["agents"]
     up = {(a["agent_type"], a["host"]): float(bool(a["alive"])) for a in found}
-    yield _gauge("openstack_agent_up", "An agent of Neutron's is alive.", ["agent", "host"], up)
+    yield _gauge("openstack_agent_up", "An agent of Neutron's is alive.", ["agent", "host"], up.items())
 
 
 def _networks(cloud: Cloud) -> Iterator[GaugeMetricFamily]:
     found = cloud.get("network", f"/networks?fields=id&fields=status&limit={PAGE}")["networks"]
     states = Counter((n["status"],) for n in found)
-    yield _gauge("openstack_networks", "Networks that the project sees, by state.", ["status"], states)
+    yield _gauge("openstack_networks", "Networks that the project sees by state.", ["status"], states.items())
 
 
 def _images(cloud: Cloud) -> Iterator[GaugeMetricFamily]:
     found = cloud.get("image", f"/images?limit={PAGE}")["images"]
     states = Counter((i["status"],) for i in found)
-    yield _gauge("openstack_images", "Images that the project sees, by state.", ["status"], states)
+    yield _gauge("openstack_images", "Images that the project sees, by state.", ["status"], states.items())
 
 
 #: part → what asks for it: one call each
