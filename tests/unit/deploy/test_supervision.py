@@ -216,6 +216,10 @@ def test_everything_inside_is_on_loopback_and_declared(
         host, port = re.search(r"--web\.listen-address=([^:\s]*):(\d+)", arguments).groups()  # type: ignore[union-attr] # it is there
         found[int(port)] = host
     assert found == dict.fromkeys(declared, "127.0.0.1")
+    for name in ("prometheus", "alertmanager"):
+        package = "prometheus" if name == "prometheus" else f"prometheus-{name}"
+        wanted = f"--web.external-url=https://supervision.medicarche.internal:8890/{name}/ "
+        assert wanted in files[f"/etc/default/{package}"].content
     assert "--cluster.listen-address= " in files["/etc/default/prometheus-alertmanager"].content.replace(
         '"', " "
     )
@@ -256,7 +260,7 @@ def test_agents_listen_on_the_private_address_only(environment: Environment, tmp
     job = _job(environment, tmp_path)
     files = {f.path: f.content for f in supervised.files(job["syncthing"])}
     assert "--web.listen-address=192.168.222.10:9100 " in files["/etc/default/prometheus-node-exporter"]
-    assert "-web.listen-address=192.168.222.10:9113 " in files["/etc/default/prometheus-nginx-exporter"]
+    assert "--web.listen-address=192.168.222.10:9113 " in files["/etc/default/prometheus-nginx-exporter"]
     assert "listen 127.0.0.1:9145;" in files["/etc/nginx/conf.d/medicarche-status.conf"]
     # an instance that serves nothing has no nginx
     assert not [path for path in (f.path for f in supervised.files(job["reserve"])) if "nginx" in path]

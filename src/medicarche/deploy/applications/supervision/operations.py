@@ -48,7 +48,7 @@ def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[F
     """Return all but what Prometheus' own account alone may read (`deploy`)."""
     watched = instance["watched"]
     address = f"https://{instance['name']}.{instance['domain']}:{application['port']}"
-    values = {"application": application, "address": address, "alerts": instructions(), **instance}
+    values = {"application": application, "pages": address, "alerts": instructions(), **instance}
     rendered = {
         f"/etc/nginx/applications/{application['name']}.conf": "nginx.conf.j2",
         _ARGUMENTS: "prometheus.default.j2",
