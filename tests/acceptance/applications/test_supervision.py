@@ -306,7 +306,7 @@ def test_its_pages_want_the_password(
 @pytest.mark.requirement("SUP-3")
 def test_nothing_is_changed_from_outside(outside: Client, url: str, administrator: tuple[str, str]) -> None:
     for path in ("/prometheus/-/reload", "/prometheus/-/quit", "/prometheus/api/v1/admin/tsdb/snapshot"):
-        assert outside.post(f"{url}{path}", auth=administrator).status_code in {403, 404, 405}
+        assert outside.post(f"{url}{path}", auth=administrator).status_code == 403
 
 
 @pytest.mark.requirement("SUP-3")
@@ -455,9 +455,10 @@ def gone(
         yield instance
     finally:
         server = compute.get_server(instance.id)
-        compute.wait_for_server(server, status="SHUTOFF", wait=120)
-        compute.start_server(instance.id)
-        compute.wait_for_server(server, status="ACTIVE", wait=120)
+        if server.status != "ACTIVE" or server.task_state is not None:
+            server = compute.wait_for_server(server, status="SHUTOFF", wait=120)
+            compute.start_server(server)
+            compute.wait_for_server(server, status="ACTIVE", wait=120)
 
 
 @pytest.mark.alone

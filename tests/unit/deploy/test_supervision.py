@@ -368,7 +368,13 @@ def _own(tmp_path: Path, groups: dict[str, str]) -> dict[str, float]:
     target = tmp_path / "own.prom"
     subprocess.run(
         ["sh", str(OWN_METRICS), str(target)],
-        env={**os.environ, "CGROUP_ROOT": str(root), "PROC_ROOT": str(proc), "ROUNDS": "1"},
+        env={
+            **os.environ,
+            "CGROUP_ROOT": str(root),
+            "PROC_ROOT": str(proc),
+            "ROUNDS": "1",
+            "LC_ALL": "fr_FR.UTF-8",
+        },
         check=True,
         timeout=30,
     )

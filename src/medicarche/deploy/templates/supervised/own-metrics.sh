@@ -4,6 +4,8 @@
 # /proc shows the host's processor and memory; what counts there are the instance's own control groups (version 1 or 2),
 # in one that is a machine of its own /proc is right.
 set -eu
+# numbers with a point, whatever the instance's language
+export LC_ALL=C
 umask 022
 target=$1
 groups=${CGROUP_ROOT:-/sys/fs/cgroup}
