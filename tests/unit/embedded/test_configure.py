@@ -10,6 +10,7 @@ import os
 import pwd
 import stat
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 import pytest
@@ -159,3 +160,31 @@ def test_containers_need_no_virtual_machines_packages() -> None:
     assert "qemu-system-x86" not in recipe.packages("lxc")
     assert "qemu-system-x86" in recipe.packages("kvm")
     assert "virtlockd.socket" not in recipe.MASKED_UNITS
+
+
+def test_a_cloud_that_was_made_without_a_secret_gets_it_and_keeps_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.json"
+    made = cloud_secrets.load_or_generate(path)
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("reader_credential_id", "reader_credential_secret"):
+        del kept[name]
+    path.write_text(json.dumps(kept), encoding="utf-8")
+    after = cloud_secrets.load_or_generate(path)
+    assert after.reader_credential_secret != made.reader_credential_secret
+    assert replace(
+        after,
+        reader_credential_id=made.reader_credential_id,
+        reader_credential_secret=made.reader_credential_secret,
+    ) == made  # fmt: skip
+    assert cloud_secrets.load(path) == after
+    assert after.reader_credential_secret in cloud_secrets.values(path)
+    assert after.reader_credential_id not in cloud_secrets.values(path)
+
+
+def test_who_looks_is_a_reader_and_nothing_else() -> None:
+    secrets = cloud_secrets.Secrets.generate()
+    found = configure._identity(secrets)["application_credentials"]
+    assert isinstance(found, list)
+    member, reader = found
+    assert member["roles"] == ["member", "reader"]
+    assert (reader["id"], reader["roles"]) == (secrets.reader_credential_id, ["reader"])
