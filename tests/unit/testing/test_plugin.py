@@ -84,7 +84,7 @@ ACCEPTANCE = """
 """
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "xdist"])
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist.plugin", "-n", "2")], ids=["one process", "xdist"])
 def test_each_requirement_is_listed_with_its_verdict(
     run: Callable[..., pytest.RunResult], workers: tuple[str, ...]
 ) -> None:
@@ -121,7 +121,7 @@ def test_an_application_proves_the_requirement_of_its_kind_and_of_no_other(
             assert any(requirement.id in line and line.endswith(verdict) for line in lines), requirement.id
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "xdist"])
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist.plugin", "-n", "2")], ids=["one process", "xdist"])
 def test_what_isnt_deployed_is_shown_and_doubts_no_other_requirement(
     run: Callable[..., pytest.RunResult], workers: tuple[str, ...]
 ) -> None:
@@ -195,7 +195,7 @@ TURNS = """
 def test_who_changes_the_environment_is_alone_and_last(
     run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
 ) -> None:
-    run("-n", "3", test_x=TURNS).assert_outcomes(passed=12)
+    run("-p", "xdist.plugin", "-n", "3", test_x=TURNS).assert_outcomes(passed=12)
     lines = [line.split() for line in (pytester.path / "turns").read_text(encoding="utf-8").splitlines()]
     turns = [(kind, float(began), float(ended)) for kind, began, ended, _ in lines]
     assert len({worker for *_, worker in lines}) > 1, "one worker did it all: this proves nothing"
@@ -212,7 +212,7 @@ def test_who_changes_the_environment_is_alone_and_last(
     assert not overlaps("alone")
     # in one process, where the order is the order of the collection
     (pytester.path / "turns").unlink()
-    run("-p", "no:xdist", test_x=TURNS).assert_outcomes(passed=12)
+    run(test_x=TURNS).assert_outcomes(passed=12)
     kinds = [line.split()[0] for line in (pytester.path / "turns").read_text(encoding="utf-8").splitlines()]
     assert kinds == ["beside"] * 9 + ["alone"] * 3
 

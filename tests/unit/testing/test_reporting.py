@@ -46,7 +46,7 @@ def _read(folder: Path) -> dict[str, Any]:
     return report
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "xdist"])
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist.plugin", "-n", "2")], ids=["one process", "xdist"])
 def test_a_run_writes_its_report(pytester: pytest.Pytester, workers: tuple[str, ...]) -> None:
     result, folder = _run(pytester, "-m", "not lifecycle", *workers)
     result.stdout.fnmatch_lines([f"acceptance report: {folder}/report.html"])
@@ -73,7 +73,7 @@ def test_a_run_writes_its_report(pytester: pytest.Pytester, workers: tuple[str, 
     assert "Procès-verbal de recette" in (folder / "report.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "xdist"])
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist.plugin", "-n", "2")], ids=["one process", "xdist"])
 def test_a_partial_run_is_told(pytester: pytest.Pytester, workers: tuple[str, ...]) -> None:
     chosen = ("-k", "good", "--acceptance-report=elsewhere", "--report-language=en")
     _run(pytester, *chosen, *workers)
