@@ -74,7 +74,10 @@ def test_the_schema_goes_to_standard_output(tmp_path: Path) -> None:
         (ValueError("x"), 70),
     ],
 )
-def test_each_error_has_its_exit_code(error: BaseException, code: int) -> None:
+def test_each_error_has_its_exit_code(
+    error: BaseException, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # an internal error's details go there
     assert cli._tell(Console(stderr=True, quiet=True), error) == code
 
 

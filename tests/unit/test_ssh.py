@@ -153,16 +153,6 @@ def test_an_address_goes_to_the_instance_that_has_it_now(tmp_path: Path) -> None
     ]
 
 
-def test_a_forgotten_pin_is_learnt_again(tmp_path: Path) -> None:
-    known = ssh.KnownHosts(tmp_path)
-    old, new = _new_key(), _new_key()
-    known.learn([Machine("website", "1")], _log_of(_console(old)))
-    known.forget("website")
-    assert known.pins() == {}
-    known.learn([Machine("website", "1")], _log_of(_console(new)))
-    assert known.pins()["website"].keys == (new,)
-
-
 def test_a_damaged_pin_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "host-keys.json").write_text('{"website": 1}')
     with pytest.raises(MedicarcheError, match="not a file of pinned host keys"):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from medicarche.deploy import supervised
 from medicarche.deploy.applications import KINDS
 from medicarche.deploy.asking import ask_together
+from medicarche.deploy.hardening import drop_in, private_tmp
 from medicarche.deploy.operations import File, Unit, files, files_question, run, services, services_question
 from medicarche.deploy.packages import Packages, packages
 from medicarche.deploy.templating import render
@@ -27,7 +28,6 @@ _PROXY = "/etc/apt/apt.conf.d/95medicarche-proxy"
 _SYSCTL = "/etc/sysctl.d/60-medicarche.conf"
 _SYSCTL_UNIT = "medicarche-sysctl.service"
 _SYSCTL_FILES = (_SYSCTL, f"/etc/systemd/system/{_SYSCTL_UNIT}")
-_NGINX_UNIT = "/etc/systemd/system/nginx.service.d/medicarche.conf"
 
 
 def deploy(instance: Mapping[str, Any]) -> None:
@@ -58,7 +58,7 @@ def deploy(instance: Mapping[str, Any]) -> None:
     if parts:
         nginx = tuple(f.path for f in configuration if f.path.startswith("/etc/nginx/"))
         # what its unit says holds from a start on, what its configuration says from a reload on
-        units.append(Unit("nginx.service", (_NGINX_UNIT,), check="nginx -t -q"))
+        units.append(Unit("nginx.service", (drop_in("nginx.service"),), check="nginx -t -q"))
         units.append(Unit("nginx.service", nginx, "reload", check="nginx -t -q"))
     if instance["supervised"]:
         units += supervised.units(instance)
@@ -87,7 +87,7 @@ def _configuration(instance: Mapping[str, Any]) -> list[File]:
         found += [
             File("/etc/nginx/nginx.conf", render(_TEMPLATES, "nginx.conf.j2")),
             File("/etc/nginx/conf.d/medicarche.conf", sites),
-            File(_NGINX_UNIT, render(_TEMPLATES, "nginx.service.j2")),
+            private_tmp("nginx.service"),
             File("/etc/nginx/medicarche.pem", instance["certificate"]),
             File("/etc/nginx/medicarche.key", instance["private_key"], mode="640"),
         ]

@@ -152,13 +152,6 @@ class KnownHosts:
             self._write(pins)
         return True
 
-    def forget(self, name: str) -> None:
-        """Remove an instance's pin, by order of a person."""
-        with locked(self._folder):
-            pins = self.pins()
-            if pins.pop(name, None) is not None:
-                self._write(pins)
-
     def _write(self, pins: dict[str, Pin]) -> None:
         stored = {
             name: {"server_id": pin.server_id, "addresses": pin.addresses, "keys": pin.keys}

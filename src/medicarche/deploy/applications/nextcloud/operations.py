@@ -13,6 +13,7 @@ from pyinfra.api.command import FileUploadCommand, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from medicarche.deploy.hardening import drop_in, private_tmp
 from medicarche.deploy.operations import Differences, File, Unit, note, run
 from medicarche.deploy.templating import render
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["deploy", "files", "packages", "units"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_MARIADB_UNIT = "/etc/systemd/system/mariadb.service.d/medicarche.conf"
 _SCRIPT = "/usr/local/lib/medicarche/nextcloud.py"
 _ARCHIVE = "/var/lib/medicarche/nextcloud.archive"
 #: PHP's extensions that Nextcloud needs, recommends, and uses for the directory (its "Preparing PHP")
@@ -47,16 +47,16 @@ def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[F
         ("/etc/php/8.4/apache2/conf.d/90-medicarche.ini", "php.ini.j2", "root:root"),
         ("/etc/php/8.4/cli/conf.d/90-medicarche.ini", "php.ini.j2", "root:root"),
         ("/etc/systemd/system/apache2.service.d/medicarche.conf", "apache2.service.j2", "root:root"),
-        (_MARIADB_UNIT, "mariadb.service.j2", "root:root"),
         ("/etc/systemd/system/medicarche-nextcloud-cron.service", "cron.service.j2", "root:root"),
         ("/etc/systemd/system/medicarche-nextcloud-cron.timer", "cron.timer.j2", "root:root"),
         (f"/etc/nginx/applications/{application['name']}.conf", "nginx.conf.j2", "root:root"),
         ("/var/lib/nextcloud/config/medicarche.config.php", "config.php.j2", "root:www-data"),
         (_SCRIPT, "nextcloud.py.j2", "root:root"),
     ]
-    return [
+    written = [
         File(path, render(_TEMPLATES, template, **values), owner=owner) for path, template, owner in found
     ]
+    return [*written, private_tmp("mariadb.service")]
 
 
 def units(application: Mapping[str, Any], paths: Iterable[str]) -> list[Unit]:
@@ -64,7 +64,10 @@ def units(application: Mapping[str, Any], paths: Iterable[str]) -> list[Unit]:
     del application
     known = tuple(paths)
     return [
-        Unit("mariadb.service", tuple(p for p in known if p.startswith(("/etc/mysql/", _MARIADB_UNIT)))),
+        Unit(
+            "mariadb.service",
+            tuple(p for p in known if p.startswith(("/etc/mysql/", drop_in("mariadb.service")))),
+        ),
         Unit(
             "apache2.service",
             # the folder is younger than Apache's start where an extension of PHP's came after it

@@ -16,6 +16,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from medicarche.deploy.applications.odoo import MODULES
+from medicarche.deploy.hardening import drop_in, private_tmp
 from medicarche.deploy.operations import Differences, File, Unit, note, run
 from medicarche.deploy.templating import render
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["deploy", "files", "master_password_hash", "packages", "units"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_POSTGRESQL_UNIT = "/etc/systemd/system/postgresql@.service.d/medicarche.conf"
+_POSTGRESQL_UNIT = "postgresql@.service"
 _SCRIPT = "/usr/local/lib/medicarche/odoo_database.py"
 _CONFIGURATION = "/etc/odoo/medicarche.conf"
 
@@ -49,12 +50,12 @@ def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[F
         ("/etc/apt/sources.list.d/medicarche-odoo.sources", "sid.sources.j2"),
         (_CONFIGURATION, "odoo.conf.j2"),
         ("/etc/postgresql-common/createcluster.d/medicarche.conf", "createcluster.conf.j2"),
-        (_POSTGRESQL_UNIT, "postgresql.service.j2"),
         ("/etc/systemd/system/odoo.service.d/medicarche.conf", "odoo.service.j2"),
         (f"/etc/nginx/applications/{application['name']}.conf", "nginx.conf.j2"),
         (_SCRIPT, "odoo_database.py.j2"),
     ]
-    return [File(path, render(_TEMPLATES, template, **values)) for path, template in found]
+    written = [File(path, render(_TEMPLATES, template, **values)) for path, template in found]
+    return [*written, private_tmp(_POSTGRESQL_UNIT)]
 
 
 def units(application: Mapping[str, Any], paths: Iterable[str]) -> list[Unit]:
@@ -63,7 +64,7 @@ def units(application: Mapping[str, Any], paths: Iterable[str]) -> list[Unit]:
     known = tuple(paths)
     odoo = tuple(p for p in known if p == _CONFIGURATION or "odoo.service.d" in p)
     # trixie's cluster by its own name, too: whether systemd knows its file is told of it alone
-    database = Unit("postgresql@17-main.service", (_POSTGRESQL_UNIT,))
+    database = Unit("postgresql@17-main.service", (drop_in(_POSTGRESQL_UNIT),))
     return [database, Unit("postgresql.service"), Unit("odoo.service", odoo)]
 
 

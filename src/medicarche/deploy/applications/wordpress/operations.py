@@ -14,6 +14,7 @@ from pyinfra.api.facts import FactBase
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from medicarche.deploy.hardening import drop_in, private_tmp
 from medicarche.deploy.operations import File, Unit, note, run
 from medicarche.deploy.templating import render
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["deploy", "files", "packages", "units"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_MARIADB_UNIT = "/etc/systemd/system/mariadb.service.d/medicarche.conf"
 _SCRIPT = "/usr/local/lib/medicarche/wordpress.php"
 _THEME = "/var/lib/wordpress/wp-content/themes/entreprise"
 
@@ -43,7 +43,6 @@ def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[F
         ("/etc/apache2/sites-enabled/medicarche.conf", "apache.conf.j2", "644", "root:root"),
         ("/etc/mysql/mariadb.conf.d/90-medicarche.cnf", "mariadb.cnf.j2", "644", "root:root"),
         ("/etc/systemd/system/apache2.service.d/medicarche.conf", "apache2.service.j2", "644", "root:root"),
-        (_MARIADB_UNIT, "mariadb.service.j2", "644", "root:root"),
         ("/etc/systemd/system/medicarche-wordpress-cron.service", "cron.service.j2", "644", "root:root"),
         ("/etc/systemd/system/medicarche-wordpress-cron.timer", "cron.timer.j2", "644", "root:root"),
         (f"/etc/nginx/applications/{application['name']}.conf", "nginx.conf.j2", "644", "root:root"),
@@ -58,10 +57,11 @@ def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[F
         (f"{_THEME}/parts/header.html", "theme/header.html", "644", "root:root"),
         (f"{_THEME}/parts/footer.html", "theme/footer.html.j2", "644", "root:root"),
     ]
-    return [
+    written = [
         File(path, render(_TEMPLATES, template, **values), mode=mode, owner=owner)
         for path, template, mode, owner in found
     ]
+    return [*written, private_tmp("mariadb.service")]
 
 
 def units(application: Mapping[str, Any], paths: Iterable[str]) -> list[Unit]:
@@ -69,7 +69,10 @@ def units(application: Mapping[str, Any], paths: Iterable[str]) -> list[Unit]:
     del application
     known = tuple(paths)
     return [
-        Unit("mariadb.service", tuple(p for p in known if p.startswith(("/etc/mysql/", _MARIADB_UNIT)))),
+        Unit(
+            "mariadb.service",
+            tuple(p for p in known if p.startswith(("/etc/mysql/", drop_in("mariadb.service")))),
+        ),
         Unit(
             "apache2.service",
             # the folder is younger than Apache's start where an extension of PHP's came after it
