@@ -6,6 +6,7 @@ once, each key keeps its line, and aliases can't make a small file grow without 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ __all__ = ["Document", "KeyPath", "Problem", "read"]
 
 KeyPath = tuple[str | int, ...]
 
+#: a key at the beginning of a line, as far as it can be told without parsing
+_KEY = re.compile(r"(?P<indentation> *)(?P<key>[\w.-]+) *:(?: |$)")
 _LARGEST_FILE = 1024 * 1024  # bytes: the largest environment seen has 40 KiB
 _MOST_VALUES = 50_000
 _DEEPEST = 40
@@ -127,7 +130,7 @@ def read(path: Path) -> Document:
         document.lines[()] = 1
         document.data = _Builder(yaml, document).build(node, (), frozenset())
     except MarkedYAMLError as error:
-        raise _syntax_error(path, error) from None
+        raise _syntax_error(path, text, error) from None
     except (YAMLError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise SpecificationError(f"{path}:1: the file is not YAML: {first}", hint=f"correct {path}") from None
@@ -172,7 +175,7 @@ def _read_text(path: Path) -> str:
         ) from None
 
 
-def _syntax_error(path: Path, error: MarkedYAMLError) -> SpecificationError:
+def _syntax_error(path: Path, text: str, error: MarkedYAMLError) -> SpecificationError:
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark is not None else 1
     problem = str(error.problem or error.context or "it can't be read").splitlines()[0]
@@ -182,7 +185,22 @@ def _syntax_error(path: Path, error: MarkedYAMLError) -> SpecificationError:
         what = "the file holds a second YAML document; remove the line '---' and what follows"
     else:
         what = f"the file is not YAML: {problem}"
-    return SpecificationError(f"{path}:{line}: {what}", hint=f"correct {path}, then run the command again")
+    key = _last_key(text.splitlines()[:line])
+    where = f"near {key}: " if key else ""
+    return SpecificationError(
+        _one_line(f"{path}:{line}: {where}{what}"), hint=f"correct {path}, then run the command again"
+    )
+
+
+def _last_key(lines: list[str]) -> str:
+    """Return the path of the last key in lines that don't parse, by indentation alone."""
+    around: list[tuple[int, str]] = []
+    for line in lines:
+        if found := _KEY.match(line):
+            indentation = len(found["indentation"])
+            around = [(n, key) for n, key in around if n < indentation]
+            around.append((indentation, found["key"]))
+    return _dotted(tuple(key for _, key in around))
 
 
 class _Builder:
