@@ -204,7 +204,7 @@ def _record(  # noqa: PLR0917 - the parts of one record
     clock: float,
 ) -> Run:
     problems = tuple(dict.fromkeys(text for found in driver.measured for text in found.problems))
-    verdict = decide((), use, generator=problems, measured=sum(int(s.rate) for s in crowd))
+    verdict = decide((), use, generator=problems, measured=whole(figures(crowd)).asked)
     if verdict.kind is VerdictKind.PASSED and not ramp.capacity:
         verdict = Verdict(VerdictKind.BROKEN, ramp.steps[-1].reasons if ramp.steps else ())
     best = _best(driver, ramp)
