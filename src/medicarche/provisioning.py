@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from medicarche import converge, forwards, image, people, ssh
 from medicarche.cloud import check, connect, observe
 from medicarche.embedded import namespace
-from medicarche.errors import CloudUnsuitable, MedicarcheError
+from medicarche.errors import CloudUnsuitable, MedicarcheError, Unreachable
 from medicarche.given_certificate import read_certificate
 from medicarche.plan import derive, make_plan, plan_destroy
 from medicarche.plan.model import Verb
@@ -211,13 +211,38 @@ def provision(
         deployment = None
         if deploy:
             with _timed(seconds, "instances ready"):
-                wait_for_instances(selection, planned.connections, instances, reporter)
+                instances = _ready(selection, planned.connections, instances, reporter, confirm, cancel)
             _note_left_out(selection)
             with _timed(seconds, "deploy"):
                 deployment = run_deployment(selection, planned.site, instances, reporter, artefacts=artefacts)
     return Provisioned(
         selection, planned.connections, planned.site, planned.plan, instances, deployment, seconds, summary
     )
+
+
+def _ready(  # noqa: PLR0917 - what a run has
+    selection: Selection,
+    connections: Connections,
+    instances: tuple[InstanceState, ...],
+    reporter: Reporter,
+    confirm: Callable[[Plan], bool],
+    cancel: threading.Event | None,
+) -> tuple[InstanceState, ...]:
+    """Wait for the instances; one that stops meanwhile is started again, once.
+
+    The plan was made before: who types ``reboot`` in a container ends it, and Nova says so seconds later.
+    """
+    try:
+        wait_for_instances(selection, connections, instances, reporter)
+    except Unreachable:
+        again = plan(selection, reporter)
+        again.connections.close()
+        if again.plan.empty or again.plan.conflicts or _to_create(again.plan) or not confirm(again.plan):
+            raise
+        _apply(selection, connections, again.plan, reporter, cancel=cancel)
+        instances = converge.connected_instances(connections, selection.environment.name)
+        wait_for_instances(selection, connections, instances, reporter)
+    return instances
 
 
 def _protect_key(selection: Selection, reporter: Reporter) -> None:
@@ -363,6 +388,11 @@ def wait_for_instances(
         selection.ssh(user).wait_ready(
             theirs,
             console_log=lambda server: converge.console_log(connections, server),
+            stopped=lambda: [
+                i.name
+                for i in converge.instances(connections, selection.environment.name)
+                if i.status == "SHUTOFF"
+            ],
             timeout=READY_TIMEOUT,
             reporter=reporter,
         )

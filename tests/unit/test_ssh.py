@@ -385,3 +385,23 @@ def test_what_was_seen_last_is_told_of_all(tmp_path: Path) -> None:
         f"website: port {port}: Connection refused",
     ]
     assert "medicarche console erp" in str(caught.value.hint)
+
+
+def test_what_has_stopped_is_not_waited_for(tmp_path: Path) -> None:
+    steps = Steps()
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = _port(closed)
+    reach = ssh.Ssh(tmp_path, user="debian", port=port, clock=steps.clock, sleep=steps.sleep)
+    machines = [LOOPBACK, Machine("erp", "2", None, "127.0.0.2")]
+    asked: list[float] = []
+
+    def stopped() -> list[str]:
+        asked.append(steps.now)
+        return ["erp", "no concern of ours"] if steps.now > 12 else []
+
+    with pytest.raises(Unreachable, match=r"^stopped while they were waited for: erp$") as caught:
+        reach.wait_ready(
+            machines, console_log=_log_of(""), reporter=SilentReporter(), stopped=stopped, timeout=300
+        )
+    assert "medicarche provision" in str(caught.value.hint)
+    assert asked == [5.0, 10.0, 15.0]  # a look costs a call: not at each turn

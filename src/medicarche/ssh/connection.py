@@ -20,7 +20,7 @@ from medicarche.ssh.keys import ensure_key_pair
 from medicarche.ssh.known_hosts import KnownHosts, entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     import paramiko
@@ -36,6 +36,8 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 #: cloud-init writes it when its last stage is done, at every boot: {"v1": {"errors": [...], ...}}
 _RESULT = "/run/cloud-init/result.json"
+#: seconds between two looks whether what is waited for still runs
+_LOOK_AGAIN = 5.0
 
 
 class Ssh:
@@ -189,6 +191,7 @@ class Ssh:
         *,
         console_log: ConsoleLog,
         reporter: Reporter,
+        stopped: Callable[[], Iterable[str]] = tuple,
         timeout: float = 180.0,
     ) -> None:
         """Wait for all instances at once: host keys known, SSH answering, cloud-init done.
@@ -197,12 +200,16 @@ class Ssh:
             instances: the instances, which are ACTIVE.
             console_log: server id → its console log (Nova's API); asked again until it holds the host keys.
             reporter: says which ones are still waited for; cloud-init's own complaints are noted.
+            stopped: names of instances that don't run any more; asked every few seconds.
             timeout: seconds for all of them together.
 
         Raises:
-            Unreachable: one or more aren't ready in that time; all are named, with what was seen last.
+            Unreachable: one or more aren't ready in that time; all are named, with what was seen last. Or
+                one has stopped: waiting longer would be in vain.
         """
-        deadline = self._clock() + timeout
+        began = self._clock()
+        deadline = began + timeout
+        look = began + _LOOK_AGAIN
         waiting: dict[str, tuple[Instance, str]] = {i.name: (i, "not tried yet") for i in instances}
         with reporter.stage("Waiting for the instances") as stage:
             while waiting:
@@ -224,6 +231,13 @@ class Ssh:
                     return
                 if self._clock() >= deadline:
                     break
+                if self._clock() >= look:
+                    look = self._clock() + _LOOK_AGAIN
+                    if gone := sorted(waiting.keys() & set(stopped())):
+                        raise Unreachable(
+                            f"stopped while they were waited for: {', '.join(gone)}",
+                            hint="`medicarche provision` starts them again",
+                        )
                 stage.update(", ".join(sorted(waiting)))
                 self._sleep(0.5)
             lines = [f"{name}: {why}" for name, (_, why) in sorted(waiting.items())]
