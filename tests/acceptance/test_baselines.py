@@ -7,15 +7,13 @@ import json
 import shlex
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from medicarche import host_packages
-from medicarche.embedded import namespace
 from medicarche.probe import parse_ss
 from medicarche.probe.sockets import SS_COMMAND
-from medicarche.progress import SilentReporter
 from medicarche.report import exemptions_of, load_exemptions
 from medicarche.spec import listeners
 from medicarche.testing.baselines import Judge, State, linux, lynis, openstack, ssh, tls
@@ -114,18 +112,9 @@ def test_the_operating_system_follows_bp_028(
 
 
 @pytest.fixture(scope="session")
-def packed_lynis(
-    shared: Callable[[str, Callable[[], Any]], Any], tmp_path_factory: pytest.TempPathFactory
-) -> bytes:
-    """Lynis as this machine's package brings it, installed by the first process that wants it."""
-    log = tmp_path_factory.mktemp("lynis") / "apt.log"
-
-    def install() -> bool:
-        with namespace.outside():  # packages come over this machine's own network
-            host_packages.ensure(host_packages.missing(lynis.PROGRAM), SilentReporter(), log=log)
-        return True
-
-    shared("lynis", install)
+def packed_lynis(host_has: Callable[[tuple[str, ...]], None]) -> bytes:
+    """Lynis as this machine's package brings it."""
+    host_has(host_packages.missing(lynis.PROGRAM))
     return lynis.packed()
 
 

@@ -7,10 +7,13 @@ import hashlib
 import shutil
 import ssl
 from contextlib import contextmanager
+from ctypes.util import find_library
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from medicarche import host_packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,10 +21,18 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
-__all__ = ["browse"]
+__all__ = ["browse", "missing_packages"]
 
+_PROGRAM = "chromium"
 #: milliseconds that an element may take to be there
 _PATIENCE = 60_000.0
+
+
+def missing_packages() -> tuple[str, ...]:
+    """Return the packages of Debian's that a browser needs and this machine lacks."""
+    found = host_packages.missing({_PROGRAM: "chromium"})
+    # Playwright brings a Node.js of its own, which is linked to it
+    return found if find_library("atomic") else (*found, "libatomic1")
 
 
 @contextmanager
@@ -41,7 +52,7 @@ def browse(address: str, port: int, authority: Path) -> Iterator[Page]:
     digest = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
+            executable_path=shutil.which(_PROGRAM),
             args=[
                 "--no-sandbox",  # its own sandbox needs a user that isn't root
                 "--disable-dev-shm-usage",

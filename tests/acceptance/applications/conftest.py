@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from medicarche.testing.browser import browse, missing_packages
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
     from medicarche.converge import InstanceState
     from medicarche.credentials import Credentials
     from medicarche.spec.environment import Application
@@ -30,3 +37,16 @@ def administrator(application: Application, credentials: Credentials) -> tuple[s
     password = credentials.get(f"{application.name}/administrator")
     assert password, "no password was generated"
     return application.settings["administrator"], password
+
+
+@pytest.fixture
+def page(
+    application: Application,
+    instance: InstanceState,
+    authority: Path,
+    host_has: Callable[[tuple[str, ...]], None],
+) -> Iterator[Page]:
+    """An empty page of a person's browser, which believes the application's certificate."""
+    host_has(missing_packages())
+    with browse(str(instance.floating_address), application.port, authority) as opened:
+        yield opened

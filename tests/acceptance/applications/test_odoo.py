@@ -13,17 +13,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from medicarche.testing.browser import browse
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from playwright.sync_api import Page
     from testinfra.host import Host
 
-    from medicarche.converge import InstanceState
     from medicarche.probe import Client
-    from medicarche.spec.environment import Application, Environment
+    from medicarche.spec.environment import Environment
 
     Call = Callable[..., Any]
 
@@ -62,25 +60,20 @@ def call(outside: Client, url: str, administrator: tuple[str, str]) -> Call:
 
 
 def test_a_person_logs_in_and_sees_the_web_client_in_french(
-    application: Application,
-    instance: InstanceState,
-    url: str,
-    administrator: tuple[str, str],
-    authority: Path,
+    page: Page, url: str, administrator: tuple[str, str]
 ) -> None:
-    with browse(str(instance.floating_address), application.port, authority) as page:
-        page.goto(f"{url}/web/login")
-        assert "Mot de passe" in page.inner_text("form.oe_login_form")
-        page.fill("input[name=login]", administrator[0])
-        page.fill("input[name=password]", administrator[1])
-        page.click("form.oe_login_form button[type=submit]")
-        page.wait_for_selector(".o_web_client .o_main_navbar")
-        assert "/odoo" in page.url
-        page.click(".o_navbar_apps_menu button, .o_navbar_apps_menu .dropdown-toggle")
-        page.wait_for_selector(".o-dropdown--menu, .o_app")
-        apps = " ".join(page.locator(".o-dropdown--menu, .o_home_menu").all_inner_texts())
-        for name in ("Contacts", "CRM", "Ventes", "Facturation", "Inventaire", "Employés"):
-            assert name in apps, f"{name} isn't in: {apps}"
+    page.goto(f"{url}/web/login")
+    assert "Mot de passe" in page.inner_text("form.oe_login_form")
+    page.fill("input[name=login]", administrator[0])
+    page.fill("input[name=password]", administrator[1])
+    page.click("form.oe_login_form button[type=submit]")
+    page.wait_for_selector(".o_web_client .o_main_navbar")
+    assert "/odoo" in page.url
+    page.click(".o_navbar_apps_menu button, .o_navbar_apps_menu .dropdown-toggle")
+    page.wait_for_selector(".o-dropdown--menu, .o_app")
+    apps = " ".join(page.locator(".o-dropdown--menu, .o_home_menu").all_inner_texts())
+    for name in ("Contacts", "CRM", "Ventes", "Facturation", "Inventaire", "Employés"):
+        assert name in apps, f"{name} isn't in: {apps}"
 
 
 def form_login(client: Client, url: str, user: str, password: str) -> bool:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from medicarche.testing.browser import browse
 from medicarche.testing.syncthing_nodes import Node, node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from playwright.sync_api import Page
     from testinfra.host import Host
 
     from medicarche.converge import InstanceState
@@ -54,19 +54,14 @@ def test_the_generated_password_opens_its_pages(outside: Client, url: str, login
 
 
 def test_a_person_logs_in_and_sees_its_pages_in_french(
-    application: Application,
-    instance: InstanceState,
-    url: str,
-    administrator: tuple[str, str],
-    authority: Path,
+    page: Page, url: str, administrator: tuple[str, str]
 ) -> None:
-    with browse(str(instance.floating_address), application.port, authority) as page:
-        page.goto(f"{url}/")
-        page.fill("#user", administrator[0])
-        page.fill("#password", administrator[1])
-        page.press("#password", "Enter")
-        page.wait_for_selector("text=Cet appareil")
-        assert "Partages" in page.inner_text("body")
+    page.goto(f"{url}/")
+    page.fill("#user", administrator[0])
+    page.fill("#password", administrator[1])
+    page.press("#password", "Enter")
+    page.wait_for_selector("text=Cet appareil")
+    assert "Partages" in page.inner_text("body")
 
 
 @pytest.mark.parametrize(
