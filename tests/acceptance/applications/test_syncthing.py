@@ -139,7 +139,7 @@ def sites(machine: Host, tmp_path: Path) -> Iterator[dict[str, tuple[Node, Path]
 
 
 @pytest.fixture
-def shared(
+def shared_folder(
     central: Node,
     sites: dict[str, tuple[Node, Path]],
     application: Application,
@@ -178,19 +178,19 @@ def until(met: Callable[[], bool], what: str) -> None:
 
 
 def test_both_sites_synchronise_both_ways(
-    sites: dict[str, tuple[Node, Path]], shared: str, record_property: Callable[[str, Any], None]
+    sites: dict[str, tuple[Node, Path]], shared_folder: str, record_property: Callable[[str, Any], None]
 ) -> None:
     arche, arche_files = sites["ARCHE"]
     arcade, arcade_files = sites["ARCADE"]
     content = secrets.token_bytes(5_000_000)
     began = time.monotonic()
     (arche_files / "séquence.fasta").write_bytes(content)
-    arche.scan(shared)
+    arche.scan(shared_folder)
     until(lambda: _read(arcade_files / "séquence.fasta") == content, "5 MB from ARCHE to ARCADE")
     record_property("seconds for 5 MB", round(time.monotonic() - began, 1))
     (arcade_files / "notes").mkdir()
     (arcade_files / "notes/réponse.txt").write_text("reçu", encoding="utf-8")
-    arcade.scan(shared)
+    arcade.scan(shared_folder)
     until(
         lambda: _read(arche_files / "notes/réponse.txt") == "reçu".encode(),
         "the answer, from ARCADE to ARCHE",
@@ -198,21 +198,21 @@ def test_both_sites_synchronise_both_ways(
 
 
 def test_a_file_changed_on_both_sides_loses_nothing(
-    central: Node, sites: dict[str, tuple[Node, Path]], shared: str
+    central: Node, sites: dict[str, tuple[Node, Path]], shared_folder: str
 ) -> None:
     identity = central.id()
     for _, path in sites.values():
         path.mkdir(exist_ok=True)
     arche, arche_files = sites["ARCHE"]
     (arche_files / "protocole.txt").write_text("version commune", encoding="utf-8")
-    arche.scan(shared)
+    arche.scan(shared_folder)
     arcade_files = sites["ARCADE"][1]
     until((arcade_files / "protocole.txt").exists, "the file's first version")
     for site, _ in sites.values():
         site.call("POST", "system/pause", device=identity)
     for name, (site, path) in sites.items():
         (path / "protocole.txt").write_text(f"changé à {name}", encoding="utf-8")
-        site.scan(shared)
+        site.scan(shared_folder)
         time.sleep(1.1)  # the later one wins: their times must differ
     for site, _ in sites.values():
         site.call("POST", "system/resume", device=identity)
