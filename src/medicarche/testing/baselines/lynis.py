@@ -41,6 +41,8 @@ def _lean(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return None if "/languages/" in f"/{member.name}" and not member.name.endswith("/en") else member
 
 
+#: seconds that the connection gets to tell that Lynis hung
+_SILENCE = 30.0
 #: a third of its time, for what others see better: updates that wait (BP-028, R61), certificates (SSLyze)
 _SKIPPED = ("PKGS-7392", "CRYP-7902")
 #: unpacks what comes in, runs it once, prints its report, and leaves nothing behind
@@ -51,23 +53,28 @@ trap 'rm -rf $w /run/lynis.pid' EXIT
 cd $w && mkdir plugins && tar -xz || exit 1
 printf 'skip-test=%s\\n' SKIPPED >>default.prf
 export LC_ALL=C
-sh ./lynis audit system --quick --quiet --no-colors --no-log \\
+timeout PATIENCE sh ./lynis audit system --quick --quiet --no-colors --log-file $w/log \\
   --profile $w/default.prf --plugin-dir $w/plugins --report-file $w/report.dat >/dev/null 2>&1 </dev/null
+if [ $? = 124 ]; then
+  echo "Lynis hung; the last lines of its log:" >&2
+  tail -n 5 $w/log >&2
+  exit 1
+fi
 cat $w/report.dat
 """
 
 
-def audit(client: paramiko.SSHClient, archive: bytes, timeout: float = 180.0) -> str:
+def audit(client: paramiko.SSHClient, archive: bytes, timeout: float = 300.0) -> str:
     """Run Lynis in an instance, and return its report.
 
     Args:
         client: a connection of somebody who may use sudo.
         archive: `packed`; it goes through standard input, as it is longer than a command line may be.
-        timeout: seconds without a byte after which it counts as hanging.
+        timeout: seconds after which it counts as hanging.
     """
-    script = _SCRIPT.replace("SKIPPED", " ".join(_SKIPPED))
+    script = _SCRIPT.replace("SKIPPED", " ".join(_SKIPPED)).replace("PATIENCE", f"{timeout:g}")
     stdin, stdout, stderr = client.exec_command(
-        f"sudo --non-interactive sh -c {shlex.quote(script)}", timeout=timeout
+        f"sudo --non-interactive sh -c {shlex.quote(script)}", timeout=timeout + _SILENCE
     )
     stdin.write(archive)
     stdin.channel.shutdown_write()
