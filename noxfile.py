@@ -20,7 +20,7 @@ PYTHON_FILES = ("src", "tests", "benchmarks", "noxfile.py", "conftest.py", "run"
 TESTING = ("hypothesis>=6.112", "jsonschema>=4.23", "prometheus-client>=0.21", "pytest-timeout>=2.3")
 #: seconds until a test that hangs fails, and says where; far above what the slowest needs on a busy machine
 STUCK = ("--timeout=900",)
-STUBS = ("types-jsonschema", "types-paramiko", "types-requests")
+STUBS = ("types-jsonschema", "types-ldap3", "types-paramiko", "types-requests")
 
 
 def install(session: nox.Session, *extras: str, also: tuple[str, ...] = ()) -> None:

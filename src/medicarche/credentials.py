@@ -11,6 +11,7 @@ from medicarche.errors import MedicarcheError
 from medicarche.private_files import locked, write_private
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 __all__ = ["Credentials"]
@@ -61,6 +62,19 @@ class Credentials:
                 self._write(known)
             return known[name]
 
+    def get_or_create_all(self, names: Iterable[str], length: int = 32) -> dict[str, str]:
+        """Return the passwords of many purposes, reading and writing the file once; see `get_or_create`."""
+        if length < _SHORTEST:
+            raise ValueError(f"a password of {length} characters is too short: at least {_SHORTEST}")
+        wanted = tuple(names)
+        with locked(self._folder):
+            known = self._read()
+            missing = [name for name in wanted if name not in known]
+            known |= {name: _generate(length) for name in missing}
+            if missing:
+                self._write(known)
+        return {name: known[name] for name in wanted}
+
     def renew(self, name: str, length: int = 32) -> str:
         """Make a new password for a purpose, in the place of the old one where there was one."""
         if length < _SHORTEST:
@@ -73,10 +87,19 @@ class Credentials:
 
     def forget(self, name: str) -> None:
         """Remove a purpose's password; that there is none is no mistake."""
+        self.forget_all((name,))
+
+    def forget_all(self, names: Iterable[str]) -> None:
+        """Remove the passwords of many purposes; see `forget`."""
+        going = set(names)
         with locked(self._folder):
             known = self._read()
-            if known.pop(name, None) is not None:
-                self._write(known)
+            if going & known.keys():
+                self._write({name: value for name, value in known.items() if name not in going})
+
+    def names(self) -> frozenset[str]:
+        """Return the purposes that have a password."""
+        return frozenset(self._read())
 
     def get(self, name: str) -> str | None:
         """Return the password of a purpose, or None where none was made yet."""

@@ -20,12 +20,12 @@ DASHBOARD = ("127.0.0.1", 80)
 
 
 def endpoints(environment: Environment, instances: Sequence[InstanceState]) -> dict[str, tuple[str, int]]:
-    """Return application → floating address and port, of those that have one."""
+    """Return application → floating address and port, of those that have one and are for people."""
     addresses = {i.name: i.floating_address for i in instances}
     found: dict[str, tuple[str, int]] = {}
     for application in environment.applications:
         address = addresses.get(application.instance)
-        if address:
+        if address and application.traits.serves == "people":
             found[application.name] = (address, application.port)
     return found
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
@@ -15,7 +18,9 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from medicarche import converge, forwards, provisioning
 from medicarche.cloud import connect
 from medicarche.deploy import authority
+from medicarche.errors import MedicarcheError
 from medicarche.given_certificate import read_certificate
+from medicarche.ssh.tunnel import tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -29,6 +34,7 @@ __all__ = ["SCHEMA_VERSION", "ApplicationStatus", "CloudStatus", "InstanceStatus
 ApplicationState = Literal["answering", "not answering", "not deployed", "unknown"]
 #: changes of the JSON form that break its readers raise this number
 SCHEMA_VERSION = 1
+_LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,7 @@ class ApplicationStatus:
         name: as in the environment file.
         kind: the module that deploys it.
         instance: where it runs.
-        url: inside the cloud's network.
+        url: inside the cloud's network; None where people don't reach it.
         local_url: on this machine's loopback address (embedded cloud), or None.
         authority: the file of the certificate authority that its certificate is checked with.
         state: ``answering``, ``not answering``, ``not deployed``, or ``unknown`` where the cloud is down.
@@ -126,7 +132,10 @@ def status(selection: Selection) -> Status:
             InstanceStatus(i.name, i.id, i.status, i.private_address, i.floating_address) for i in instances
         ),
         applications=tuple(
-            _application(a, endpoints.get(a.name), local, selection, out) for a in environment.applications
+            _application(a, endpoints.get(a.name), local, selection, out)
+            if a.traits.serves == "people"
+            else _for_applications(a, selection, instances, out)
+            for a in environment.applications
         ),
         drift=not planned.plan.empty,
         changes=planned.plan.counts(),
@@ -169,6 +178,45 @@ def _application(
         authority=str(certificate),
         state=state,
     )
+
+
+def _for_applications(
+    application: Application,
+    selection: Selection,
+    instances: Sequence[InstanceState],
+    left_out: Collection[str],
+) -> ApplicationStatus:
+    """Look at an application that others of the environment reach and this machine doesn't: from inside."""
+    certificate = authority(selection.environment, selection.folder).ca_certificate
+    instance = next((i for i in instances if i.name == application.instance), None)
+    state: ApplicationState = "not deployed"
+    if instance is not None and certificate.exists() and application.name not in left_out:
+        answered = _answers_inside(selection, instance, application.port, certificate)
+        state = "answering" if answered else "not answering"
+    return ApplicationStatus(
+        name=application.name,
+        kind=application.kind,
+        instance=application.instance,
+        url=None,
+        local_url=None,
+        authority=str(certificate),
+        state=state,
+    )
+
+
+def _answers_inside(selection: Selection, instance: InstanceState, port: int, certificate: Path) -> bool:
+    """Shake hands over TLS with a port of the instance's own, through SSH."""
+    context = ssl.create_default_context(cafile=certificate)
+    try:
+        with (
+            closing(selection.ssh(selection.user_of(instance.name)).connect(instance)) as client,
+            tunnel(client, _LOOPBACK, port) as here,
+            socket.create_connection(here, timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname=_LOOPBACK),
+        ):
+            return True
+    except (OSError, MedicarcheError):
+        return False
 
 
 def _answers(url: str, authority: Path, name: str | None) -> bool:

@@ -117,6 +117,7 @@ def select(options: Options) -> Selection:
         check_settings=deploy.check_settings,
         private_listeners=deploy.listeners,
         minimum_size=deploy.minimum_size,
+        traits=deploy.traits,
     )
     _refuse_unknown(environment, options.without)
     environment = environment.without(options.without)

@@ -17,7 +17,7 @@ from medicarche.probe.sockets import SS_COMMAND
 from medicarche.report import exemptions_of, load_exemptions
 from medicarche.spec import listeners
 from medicarche.testing.baselines import Judge, State, linux, lynis, openstack, ssh, tls
-from medicarche.testing.machines import user_of
+from medicarche.testing.machines import endpoint, user_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,16 +75,19 @@ def test_the_ssh_server_follows_the_baseline(instance: InstanceState, baseline: 
 
 
 @pytest.mark.requirement("CLOUD-7")
-def test_tls_follows_the_baseline(
+def test_tls_follows_the_baseline(  # noqa: PLR0917 - fixtures
+    provisioned: Built,
     application: Application,
     instances: tuple[InstanceState, ...],
     authority: Path,
     baseline: Settling,
     tmp_path: Path,
 ) -> None:
-    address = next(i.floating_address for i in instances if i.name == application.instance)
+    instance = next(i for i in instances if i.name == application.instance)
     judging = baseline.judge("sslyze", application.name)
-    findings = judging.free(tls.seen_in(tls.scan(f"{address}:{application.port}", authority, tmp_path)))
+    with endpoint(provisioned.selection, application, instance) as (address, port):
+        scanned = tls.scan(f"{address}:{port}", authority, tmp_path)
+    findings = judging.free(tls.seen_in(scanned))
     baseline.settle(f"TLS, {application.name} (SSLyze)", judging, findings)
 
 

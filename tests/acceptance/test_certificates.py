@@ -31,8 +31,8 @@ pytestmark = [pytest.mark.requirement("CLOUD-7"), pytest.mark.alone]
 
 @pytest.fixture
 def served(environment: Environment) -> Application:
-    """An application: each is behind the same reverse proxy."""
-    return next(a for a in environment.applications if a.deployed)
+    """An application for people: each is behind the same reverse proxy."""
+    return environment.for_people[0]
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.requirement("CLOUD-10")
 @pytest.fixture
 def application(environment: Environment) -> Application:
     """The one whose address is taken and given: what the commands do is the same for every instance."""
-    return next(a for a in environment.applications if a.deployed)
+    return environment.for_people[0]
 
 
 def test_each_instance_has_one_of_its_own(

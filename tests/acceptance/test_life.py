@@ -53,8 +53,8 @@ BY_HAND = {
 
 @pytest.fixture
 def deployed(environment: Environment) -> tuple[Application, ...]:
-    """The applications that are deployed."""
-    found = tuple(a for a in environment.applications if a.deployed)
+    """The applications for people that are deployed."""
+    found = environment.for_people
     assert found
     return found
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from medicarche import __version__
-from medicarche.cli import applications, cloud, environment, floating_ip, instance, load, people
+from medicarche.cli import applications, cloud, directory, environment, floating_ip, instance, load, people
 from medicarche.target import Options
 
 __all__ = ["medicarche"]
@@ -75,6 +75,7 @@ for command in (
     instance.ssh,
     applications.credentials,
     applications.ca,
+    directory.directory,
     floating_ip.floating_ip,
     load.load,
 ):

@@ -13,6 +13,7 @@ from medicarche.credentials import Credentials
 from medicarche.deploy.applications import KINDS
 from medicarche.deploy.artefacts import Held, Obtained, held, obtain
 from medicarche.deploy.declaration import Artefact, Declaration
+from medicarche.deploy.directory import hand_over
 from medicarche.deploy.job import DeployResult, InstanceResult, make_job
 from medicarche.errors import DeploymentError
 from medicarche.pki import Authority
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from medicarche.progress import Reporter, Stage
-    from medicarche.spec.environment import Application, Environment, Listener, Size
+    from medicarche.spec.environment import Application, Environment, Listener, Size, Traits
     from medicarche.ssh import Instance
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "listeners",
     "minimum_size",
     "obtain",
+    "traits",
 ]
 
 
@@ -70,6 +72,12 @@ def check_settings(application: Application) -> Iterable[str]:
     if declaration is None:
         return (f"kind: {application.kind!r} isn't known; known are {', '.join(sorted(KINDS))}",)
     return tuple(declaration.check_settings(application))
+
+
+def traits(kind: str) -> Traits | None:
+    """Return what holds for all applications of a kind, or None where it isn't known."""
+    declaration = KINDS.get(kind)
+    return declaration.traits if declaration is not None else None
 
 
 def authority(environment: Environment, folder: Path) -> Authority:
@@ -137,6 +145,7 @@ def deploy(
             cloud=cloud,
         )
         job = {**part, "instances": [*job.get("instances", []), *part["instances"]]}
+    hand_over(environment, Credentials(folder), folder)
     with reporter.stage("Comparing the applications" if dry_run else "Deploying the applications") as stage:
         return _run(job, log, stage)
 

@@ -1,4 +1,4 @@
-"""What every instance has: packages' way in, SSH by key only, nginx with TLS in front of its applications.
+"""What every instance has: packages' way in, SSH by key only, nginx with TLS in front of what people use.
 
 Imported in the deployment's own process only.
 """
@@ -18,7 +18,7 @@ from medicarche.deploy.packages import Packages, packages
 from medicarche.deploy.templating import render
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["deploy"]
 
@@ -41,8 +41,9 @@ def deploy(instance: Mapping[str, Any]) -> None:
     """
     applications = instance["applications"]
     parts = [(importlib.import_module(KINDS[a["kind"]].module), a) for a in applications]
-    wanted = {"nginx", *(p for module, a in parts for p in module.packages(a))} if parts else set()
-    configuration = _configuration(instance)
+    people = [a for a in applications if a["serves"] == "people"]
+    wanted = {p for module, a in parts for p in module.packages(a)} | ({"nginx"} if people else set())
+    configuration = _configuration(instance, people)
     for module, application in parts:
         configuration += module.files(application, instance)
     if instance["supervised"]:
@@ -55,7 +56,7 @@ def deploy(instance: Mapping[str, Any]) -> None:
     ]
     for module, application in parts:
         units += module.units(application, [f.path for f in configuration])
-    if parts:
+    if people:
         nginx = tuple(f.path for f in configuration if f.path.startswith("/etc/nginx/"))
         # what its unit says holds from a start on, what its configuration says from a reload on
         units.append(Unit("nginx.service", (drop_in("nginx.service"),), check="nginx -t -q"))
@@ -71,7 +72,8 @@ def deploy(instance: Mapping[str, Any]) -> None:
         module.deploy(application, instance)
 
 
-def _configuration(instance: Mapping[str, Any]) -> list[File]:
+def _configuration(instance: Mapping[str, Any], people: Sequence[Mapping[str, Any]]) -> list[File]:
+    """Return the files of every instance, and nginx's where there are applications for ``people``."""
     found = [
         File(_SSHD, render(_TEMPLATES, "sshd.conf.j2")),
         File(_SYSCTL, render(_TEMPLATES, "sysctl.conf.j2")),
@@ -82,8 +84,8 @@ def _configuration(instance: Mapping[str, Any]) -> list[File]:
     ]
     if instance["package_proxy"]:
         found.append(File(_PROXY, f'Acquire::http::Proxy "{instance["package_proxy"]}";\n'))
-    if instance["applications"]:
-        sites = render(_TEMPLATES, "sites.conf.j2", **instance)
+    if people:
+        sites = render(_TEMPLATES, "sites.conf.j2", **{**instance, "applications": people})
         found += [
             File("/etc/nginx/nginx.conf", render(_TEMPLATES, "nginx.conf.j2")),
             File("/etc/nginx/conf.d/medicarche.conf", sites),

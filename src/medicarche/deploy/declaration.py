@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+from medicarche.spec.environment import Traits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -46,6 +48,8 @@ class Declaration:
         artefact: gives the file that it is made from, where Debian has none.
         cloud_listeners: the sockets that it opens besides, where it may reach the cloud's API.
         health: the page that the supervision asks for; its answer needs all that the application needs.
+        traits: whom its port is for, what its people can be, whether it is a directory.
+        service_account: it asks the directory with an account of its own, before it knows who logs in.
     """
 
     kind: str
@@ -60,6 +64,8 @@ class Declaration:
     artefact: Callable[[Application], Artefact] | None = None
     health: str = "/"
     cloud_listeners: tuple[Listener, ...] = ()
+    traits: Traits = field(default_factory=Traits)
+    service_account: bool = False
 
 
 class Operations(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from medicarche.deploy import directory
 from medicarche.deploy.applications import KINDS
 from medicarche.deploy.watching import watched
 from medicarche.embedded.mirrors import mirrors_for, parse_one_line
@@ -93,6 +94,7 @@ def make_job(
                 credentials=credentials,
                 authority=authority,
                 artefacts=artefacts or {},
+                everyone=everyone or instances,
             )
             | {"package_proxy": package_proxy, "supervised": supervised}
             | (
@@ -117,6 +119,7 @@ def _instance(
     credentials: Credentials,
     authority: Authority,
     artefacts: Mapping[str, Held],
+    everyone: Sequence[Instance],
 ) -> dict[str, Any]:
     addresses = [a for a in (instance.floating_address, instance.private_address) if a]
     if not addresses:
@@ -139,6 +142,12 @@ def _instance(
         issued = authority.issue(instance.name, names, [*addresses, "127.0.0.1"])
         certificate = issued.certificate.read_text(encoding="ascii")
         private_key = issued.key.read_text(encoding="ascii")
+    ca = authority.ensure().read_text(encoding="ascii")
+    parts = [
+        _application(environment, a, credentials, artefacts.get(a.name))
+        | {"directory": directory.told(environment, a, everyone, ca)}
+        for a in applications
+    ]
     return {
         "name": instance.name,
         "address": addresses[0],
@@ -154,7 +163,7 @@ def _instance(
         "language": environment.locale.language,
         "timezone": environment.locale.timezone,
         "mirror": _mirror(environment, instance.name),
-        "applications": [_application(a, credentials, artefacts.get(a.name)) for a in applications],
+        "applications": parts,
     }
 
 
@@ -166,12 +175,15 @@ def _mirror(environment: Environment, instance: str) -> str:
     return next((source.uri for source in sources), "")
 
 
-def _application(application: Application, credentials: Credentials, artefact: Held | None) -> dict[str, Any]:
+def _application(
+    environment: Environment, application: Application, credentials: Credentials, artefact: Held | None
+) -> dict[str, Any]:
     return {
         "name": application.name,
         "kind": application.kind,
         "port": application.port,
         "egress": list(application.egress),
+        "serves": application.traits.serves,
         "https_at": KINDS[application.kind].https_at or str(application.port),
         "artefact": artefact and {"path": artefact.path and str(artefact.path), "sha256": artefact.sha256},
         "title": application.title,
@@ -181,5 +193,6 @@ def _application(application: Application, credentials: Credentials, artefact: H
                 f"{application.name}/{purpose}", 64 if purpose.startswith("salt_") else 32
             )
             for purpose in KINDS[application.kind].secrets
-        },
+        }
+        | directory.secrets_of(environment, application, credentials),
     }

@@ -34,7 +34,7 @@ _STATUS = "/etc/nginx/conf.d/medicarche-status.conf"
 
 def packages(instance: Mapping[str, Any]) -> tuple[str, ...]:
     """Return Debian's packages."""
-    serving = ("prometheus-nginx-exporter",) if instance["applications"] else ()
+    serving = ("prometheus-nginx-exporter",) if _has_nginx(instance) else ()
     return ("prometheus-node-exporter", *serving)
 
 
@@ -47,7 +47,7 @@ def files(instance: Mapping[str, Any]) -> list[File]:
         _OWN_METRICS: ("own-metrics.sh", "755"),
         _OWN_UNIT: ("own-metrics.service.j2", "644"),
     }
-    if instance["applications"]:
+    if _has_nginx(instance):
         found |= {
             _NGINX[0]: ("nginx.default.j2", "644"),
             _NGINX[1]: ("agent.service.j2", "644"),
@@ -65,6 +65,11 @@ def units(instance: Mapping[str, Any]) -> list[Unit]:
         Unit("medicarche-own-metrics.service", (_OWN_METRICS, _OWN_UNIT)),
         Unit("prometheus-node-exporter.service", _NODE),
     ]
-    if instance["applications"]:
+    if _has_nginx(instance):
         found.append(Unit("prometheus-nginx-exporter.service", _NGINX))
     return found
+
+
+def _has_nginx(instance: Mapping[str, Any]) -> bool:
+    """Tell whether nginx runs: in front of what people use."""
+    return any(application["serves"] == "people" for application in instance["applications"])

@@ -25,7 +25,7 @@ def watched(
     authority: Path,
     cloud: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Return all that is watched: every declared instance that the cloud has, every deployed application.
+    """Return all that is watched: every declared instance that the cloud has, what people open in it.
 
     Args:
         environment: what is declared.
@@ -56,8 +56,8 @@ def watched(
         ],
         "applications": [
             _probed(environment, a, addresses[a.instance], authority)
-            for a in environment.applications
-            if a.deployed and a.instance in addresses
+            for a in environment.for_people
+            if a.instance in addresses
         ],
     }
 

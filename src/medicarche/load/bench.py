@@ -151,7 +151,11 @@ class Bench:
     def record(self, target: LoadTarget, kind: str, began: datetime, **measured: Any) -> Run:  # noqa: ANN401 - the rest of a Run
         """Return a run's record: whose it is and where it was, and what was measured."""
         answering = {known.name for known in self.targets}
-        missing = [a.name for a in self.selection.environment.applications if a.name not in answering]
+        missing = [
+            a.name
+            for a in self.selection.environment.applications
+            if a.traits.serves == "people" and a.name not in answering
+        ]
         measured["data"]["not_deployed"] = missing  # the same object: its maker may add to it later
         return Run(
             kind=kind,

@@ -91,7 +91,8 @@ def targets(status: Mapping[str, Any]) -> tuple[LoadTarget, ...]:
             a.get("instance", ""),
         )
         for a in status["applications"]
-        if a["state"] == "answering"
+        # one without a URL is for other applications, not for people
+        if a["state"] == "answering" and a["url"]
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Literal
 
-from medicarche.plan.groups import SUPERVISED, application_group
+from medicarche.plan.groups import SUPERVISED, application_group, rule_between
 from medicarche.plan.resources import (
     ApplicationCredential,
     Flavor,
@@ -264,7 +264,12 @@ def _application_rules(environment: Environment, site: Site) -> Iterator[Securit
     for application in environment.applications:
         group = application_group(application.name)
         why = f"{application.name} ({application.kind}) over TLS"
-        yield _rule(group, "ingress", "tcp", application.port, _ANYWHERE, why=why)
+        if application.traits.serves == "people":
+            yield _rule(group, "ingress", "tcp", application.port, _ANYWHERE, why=why)
+        for user in environment.users_of(application.name):
+            theirs = application_group(user.name)
+            yield rule_between(group, "ingress", application.port, theirs, why=f"{why}, for {user.name}")
+            yield rule_between(theirs, "egress", application.port, group, why=why)
         words, instance = application.egress, application.instance
         for protocol, port, prefix, reason in _egress(environment, words, instance, site):
             yield _rule(group, "egress", protocol, port, prefix, why=reason)

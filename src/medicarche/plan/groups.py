@@ -1,8 +1,12 @@
-"""Names of the security groups that follow from the declaration."""
+"""The security groups that follow from the declaration: their names, and rules from one to another."""
 
 from __future__ import annotations
 
-__all__ = ["SUPERVISED", "application_group"]
+from typing import Literal
+
+from medicarche.plan.resources import Kind, SecurityGroupRule
+
+__all__ = ["SUPERVISED", "application_group", "rule_between"]
 
 #: carried by every instance of an environment that is supervised
 SUPERVISED = "supervised"
@@ -11,3 +15,19 @@ SUPERVISED = "supervised"
 def application_group(application_name: str) -> str:
     """Return the name of an application's own security group."""
     return f"app-{application_name}"
+
+
+def rule_between(
+    group: str, direction: Literal["ingress", "egress"], port: int, other: str, *, why: str
+) -> SecurityGroupRule:
+    """Return a rule that opens a TCP port to or of the instances of another group, and to no address else."""
+    return SecurityGroupRule(
+        name=f"{group}-{direction}-tcp-{port}-{other}",
+        group=f"{Kind.SECURITY_GROUP}/{group}",
+        direction=direction,
+        protocol="tcp",
+        port_min=port,
+        port_max=port,
+        remote_group=f"{Kind.SECURITY_GROUP}/{other}",
+        purpose=why,
+    )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from medicarche.plan.groups import SUPERVISED, application_group
-from medicarche.plan.resources import Kind, SecurityGroup, SecurityGroupRule
+from medicarche.plan.groups import SUPERVISED, application_group, rule_between
+from medicarche.plan.resources import SecurityGroup
 from medicarche.spec.supervision import NGINX_PORT, NODE_PORT, supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from medicarche.plan.resources import SecurityGroupRule
     from medicarche.spec.environment import Environment
 
 __all__ = ["groups_of_all", "supervision_groups", "supervision_rules", "without_packages"]
@@ -41,32 +42,19 @@ def supervision_groups(environment: Environment) -> Iterator[SecurityGroup]:
 def supervision_rules(environment: Environment) -> Iterator[SecurityGroupRule]:
     """Yield the ways between the supervision and what it watches; each end names the other one's group.
 
-    An instance's metrics, nginx' metrics where it serves an application, and each application at its own
-    port, as its visitors reach it.
+    An instance's metrics; of an application for people nginx' metrics, and its own port, as visitors reach
+    it. One for other applications is reached by those alone.
     """
     watcher = supervisor(environment)
     if watcher is None:
         return
     own = application_group(watcher.name)
-    yield _rule(SUPERVISED, "ingress", NODE_PORT, own, why="supervision: the instance's metrics")
-    yield _rule(own, "egress", NODE_PORT, SUPERVISED, why="supervision: instances' metrics")
+    yield rule_between(SUPERVISED, "ingress", NODE_PORT, own, why="supervision: the instance's metrics")
+    yield rule_between(own, "egress", NODE_PORT, SUPERVISED, why="supervision: instances' metrics")
     for application in environment.applications:
+        if application.traits.serves != "people":
+            continue
         group, name = application_group(application.name), application.name
-        yield _rule(group, "ingress", NGINX_PORT, own, why="supervision: nginx' metrics")
-        yield _rule(own, "egress", NGINX_PORT, group, why=f"supervision: nginx' metrics of {name}")
-        yield _rule(own, "egress", application.port, group, why=f"supervision: {name} answers")
-
-
-def _rule(
-    group: str, direction: Literal["ingress", "egress"], port: int, remote: str, *, why: str
-) -> SecurityGroupRule:
-    return SecurityGroupRule(
-        name=f"{group}-{direction}-tcp-{port}-{remote}",
-        group=f"{Kind.SECURITY_GROUP}/{group}",
-        direction=direction,
-        protocol="tcp",
-        port_min=port,
-        port_max=port,
-        remote_group=f"{Kind.SECURITY_GROUP}/{remote}",
-        purpose=why,
-    )
+        yield rule_between(group, "ingress", NGINX_PORT, own, why="supervision: nginx' metrics")
+        yield rule_between(own, "egress", NGINX_PORT, group, why=f"supervision: nginx' metrics of {name}")
+        yield rule_between(own, "egress", application.port, group, why=f"supervision: {name} answers")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from medicarche.pytest_plugin.options import KIND, REQUIREMENT, environment_file, requirements_file
+from medicarche.pytest_plugin.options import KIND, PEOPLE, REQUIREMENT, environment_file, requirements_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,21 +72,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     wanted = {"instance_name", "application_name"} & set(metafunc.fixturenames)
     if not wanted:
         return
-    from medicarche.errors import MedicarcheError  # noqa: PLC0415 - only where it is needed
+    from medicarche.deploy import traits  # noqa: PLC0415 - only where it is needed
+    from medicarche.errors import MedicarcheError  # noqa: PLC0415 - likewise
     from medicarche.spec import load_environment  # noqa: PLC0415 - likewise
 
     try:
-        environment = load_environment(environment_file(metafunc.config))
+        environment = load_environment(environment_file(metafunc.config), traits=traits)
     except MedicarcheError as error:
         raise pytest.Collector.CollectError(error.message) from error
     if "instance_name" in wanted:
         metafunc.parametrize("instance_name", [i.name for i in environment.instances])
     if "application_name" in wanted:
+        people = metafunc.definition.get_closest_marker(PEOPLE) is not None
         kinds = {marker.args[0] for marker in metafunc.definition.iter_markers(KIND)}
         chosen = [
             pytest.param(a.name, marks=_requirements_of(metafunc.config, a.kind), id=a.name)
             for a in environment.applications
-            if not kinds or a.kind in kinds
+            if (not kinds or a.kind in kinds) and (not people or a.traits.serves == "people")
         ]
         metafunc.parametrize("application_name", chosen)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "KIND",
     "LIFECYCLE",
+    "PEOPLE",
     "REQUIREMENT",
     "environment_file",
     "left_out",
@@ -25,6 +26,7 @@ __all__ = [
 #: names of markers
 REQUIREMENT = "requirement"
 KIND = "application_kind"
+PEOPLE = "for_people"
 LIFECYCLE = "lifecycle"
 _LAST_PORT = 65_535
 
@@ -94,6 +96,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         f"{KIND}(kind): runs once for each application of that kind; isn't there for none",
+    )
+    config.addinivalue_line(
+        "markers", f"{PEOPLE}: runs for those applications only that people open in a browser"
     )
     if config.getoption("--without"):
         # for `medicarche provision` too, which tests run as a user does

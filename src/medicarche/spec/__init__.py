@@ -1,5 +1,6 @@
 """What is wanted: the environment file, its checks, and its content as frozen data."""
 
+from medicarche.spec.directory import Directory, Member
 from medicarche.spec.environment import (
     Application,
     Environment,
@@ -16,6 +17,7 @@ from medicarche.spec.environment import (
     SecurityGroupSpec,
     Site,
     SubnetSpec,
+    Traits,
 )
 from medicarche.spec.listeners import listeners
 from medicarche.spec.load import load_environment
@@ -23,6 +25,7 @@ from medicarche.spec.schema import json_schema
 
 __all__ = [
     "Application",
+    "Directory",
     "Environment",
     "FlavorSpec",
     "ImageSpec",
@@ -30,6 +33,7 @@ __all__ = [
     "Instance",
     "Listener",
     "Locale",
+    "Member",
     "Mirrors",
     "NetworkSpec",
     "Person",
@@ -37,6 +41,7 @@ __all__ = [
     "SecurityGroupSpec",
     "Site",
     "SubnetSpec",
+    "Traits",
     "json_schema",
     "listeners",
     "load_environment",

@@ -17,9 +17,10 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from medicarche.errors import SpecificationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["Document", "KeyPath", "Problem", "read"]
+__all__ = ["Document", "KeyPath", "Problem", "read", "read_text"]
 
 KeyPath = tuple[str | int, ...]
 
@@ -83,15 +84,25 @@ class Document:
         """Make a problem at a key."""
         return Problem(self.line(path), _dotted(path), text)
 
-    def error(self, problems: list[Problem]) -> SpecificationError:
-        """Make one error of all problems, in the file's order."""
+    def told(self, problems: Iterable[Problem]) -> list[str]:
+        """Return the problems as lines of text, in the file's order."""
         lines = [
             f"{self.path}:{p.line}: {p.path}: {p.text}" if p.path else f"{self.path}:{p.line}: {p.text}"
             for p in sorted(set(problems))
         ]
+        return [_one_line(line) for line in lines]
+
+    def error(
+        self, problems: Iterable[Problem], other: Document | None = None, theirs: Iterable[Problem] = ()
+    ) -> SpecificationError:
+        """Make one error of all problems; ``theirs`` are those of another file that this one names."""
+        lines = {self.path: self.told(problems)}
+        if other is not None:
+            lines[other.path] = other.told(theirs)
+        wrong = " and ".join(str(path) for path, found in lines.items() if found)
         return SpecificationError(
-            "\n".join(_one_line(line) for line in lines),
-            hint=f"correct {self.path}, then run the command again",
+            "\n".join(line for found in lines.values() for line in found),
+            hint=f"correct {wrong}, then run the command again",
         )
 
 
@@ -118,7 +129,7 @@ def read(path: Path) -> Document:
         SpecificationError: it isn't there, isn't a readable UTF-8 file, isn't YAML, or is empty.
     """
     document = Document(path)
-    text = _read_text(path)
+    text = read_text(path)
     yaml = YAML(typ="safe", pure=True)
     try:
         node = yaml.compose(text)
@@ -142,19 +153,22 @@ def read(path: Path) -> Document:
     return document
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path, what: str = "environment file") -> str:
+    """Read a text file; ``what`` is the word for it in messages.
+
+    Raises:
+        SpecificationError: it isn't there, isn't a readable UTF-8 file, or is too large.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST_FILE + 1)
     except FileNotFoundError:
         raise SpecificationError(
             f"{path}: there is no such file",
-            hint="name an environment file, such as environments/medicarche.yaml",
+            hint=f"name an {what}, such as environments/medicarche.yaml",
         ) from None
     except IsADirectoryError:
-        raise SpecificationError(
-            f"{path}: this is a folder", hint="name the environment file in it"
-        ) from None
+        raise SpecificationError(f"{path}: this is a folder", hint=f"name the {what} in it") from None
     except OSError as error:
         raise SpecificationError(
             f"{path}: the file can't be read: {error.strerror}",
@@ -163,7 +177,7 @@ def _read_text(path: Path) -> str:
     if len(content) > _LARGEST_FILE:
         raise SpecificationError(
             f"{path}: the file is larger than {_LARGEST_FILE // 1024} KiB",
-            hint="name an environment file",
+            hint=f"name the right {what}",
         )
     try:
         return content.decode("utf-8-sig")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
+
+    from medicarche.spec.directory import Directory
 
 __all__ = [
     "Application",
@@ -27,6 +29,7 @@ __all__ = [
     "Site",
     "Size",
     "SubnetSpec",
+    "Traits",
 ]
 
 
@@ -152,6 +155,25 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
+class Traits:
+    """What holds for all applications of a kind, as far as others than its own module have to know it.
+
+    Attributes:
+        serves: whom its port is for. ``people``: anybody, over HTTPS, through the instance's nginx;
+            ``applications``: the instances of those that use it and nobody else, by itself.
+        process: the program that listens on its port.
+        roles: what people of the directory can be in it, the most powerful first; empty where it can't ask a
+            directory.
+        directory: it is a directory itself.
+    """
+
+    serves: Literal["people", "applications"] = "people"
+    process: str = "nginx"
+    roles: tuple[str, ...] = ()
+    directory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Application:
     """An application in its instance.
 
@@ -159,6 +181,8 @@ class Application:
     ``egress`` names what it may reach: ``cloud``, ``dns``, ``packages``, ``time``. Where it isn't
     ``deployed`` its place in the cloud is kept, and every report says so. ``if_unavailable``: ``leave-out``
     goes on without it where the file that it is made from can't be had, ``stop`` doesn't.
+    ``roles``: group of the directory → what its people are in the application; empty where it doesn't use the
+    directory.
     """
 
     name: str
@@ -170,6 +194,8 @@ class Application:
     egress: tuple[str, ...]
     deployed: bool = True
     if_unavailable: str = "stop"
+    roles: Mapping[str, str] = field(default_factory=dict)
+    traits: Traits = field(default_factory=Traits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +271,7 @@ class Environment:
     application_credentials: tuple[ApplicationCredentialSpec, ...] = ()
     #: the project's limits, by the environment file's names
     quotas: tuple[tuple[str, int], ...] = ()
+    directory: Directory | None = None
 
     def instance(self, name: str) -> Instance:
         """Return the instance of that name.
@@ -265,6 +292,17 @@ class Environment:
     def applications_of(self, instance: str) -> tuple[Application, ...]:
         """Return the applications that run in an instance."""
         return tuple(a for a in self.applications if a.instance == instance)
+
+    @property
+    def for_people(self) -> tuple[Application, ...]:
+        """The deployed applications that people open in a browser."""
+        return tuple(a for a in self.applications if a.deployed and a.traits.serves == "people")
+
+    def users_of(self, application: str) -> tuple[Application, ...]:
+        """Return the applications that use another one: those that ask the directory, where it is that."""
+        if self.directory is None or self.directory.application != application:
+            return ()
+        return tuple(a for a in self.applications if a.roles)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ _HTTP = 80
 def listeners(environment: Environment, instance_name: str) -> tuple[Listener, ...]:
     """Return the sockets that an instance opens to others, sorted by port.
 
-    SSH always; the reverse proxy's port for each application; port 80, which only redirects, where there is
-    an application and one of the instance's groups opens it; the exporters where the environment is
-    supervised. Sockets on loopback are declared by the applications' own modules.
+    SSH always; each application's port, which is the reverse proxy's where the application is for people;
+    port 80, which only redirects, where there is one for people and one of the instance's groups opens it;
+    the exporters where the environment is supervised. Sockets on loopback are declared by the applications'
+    own modules.
 
     Raises:
         KeyError: there is no such instance.
@@ -46,7 +47,7 @@ def listeners(environment: Environment, instance_name: str) -> tuple[Listener, .
         ),
     ]
     applications = [a for a in environment.applications_of(instance_name) if a.deployed]
-    if applications and _HTTP in opened:
+    if any(a.traits.serves == "people" for a in applications) and _HTTP in opened:
         found.append(
             Listener(
                 address=_ALL, port=_HTTP, protocol="tcp", process="nginx", public=True, why=opened[_HTTP]
@@ -54,7 +55,12 @@ def listeners(environment: Environment, instance_name: str) -> tuple[Listener, .
         )
     found += [
         Listener(
-            address=_ALL, port=a.port, protocol="tcp", process="nginx", public=True, why=f"{a.name} over TLS"
+            address=_ALL,
+            port=a.port,
+            protocol="tcp",
+            process=a.traits.process,
+            public=True,
+            why=f"{a.name} over TLS",
         )
         for a in applications
     ]

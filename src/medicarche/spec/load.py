@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medicarche.spec.checks import CHECKS, RESERVED_PORTS, Content
+from medicarche.spec.checks.directory import kinds_findings
+from medicarche.spec.directory import Directory
 from medicarche.spec.document import Document, KeyPath, Problem, read
 from medicarche.spec.environment import (
     Application,
@@ -25,7 +28,9 @@ from medicarche.spec.environment import (
     SecurityGroupSpec,
     Size,
     SubnetSpec,
+    Traits,
 )
+from medicarche.spec.people_file import read_people
 from medicarche.spec.validate import validate
 from medicarche.spec.values import ADMINISTRATORS, ANYWHERE
 
@@ -45,6 +50,7 @@ def load_environment(
     check_settings: Callable[[Application], Iterable[str]] | None = None,
     private_listeners: Callable[[Application], Iterable[Listener]] | None = None,
     minimum_size: Callable[[Application], Size | None] | None = None,
+    traits: Callable[[str], Traits | None] | None = None,
 ) -> Environment:
     """Read the environment file and check all of it.
 
@@ -56,6 +62,7 @@ def load_environment(
             ports claimed twice in one instance are found.
         minimum_size: gives the smallest instance that carries an application, so that a flavor that is too
             small is found.
+        traits: gives what holds for all applications of a kind, or None where the kind isn't known.
 
     Raises:
         SpecificationError: with all errors at once, one line each: ``file:line: key: what; what to do``.
@@ -66,7 +73,10 @@ def load_environment(
     content = Content(file, document.data)
     for check in CHECKS:
         problems += [document.problem(document.original(where), text) for where, text in check(content)]
-    applications = _applications(file)
+    applications = _applications(file, traits or (lambda _: None))
+    if traits is not None:
+        found = kinds_findings(content, {a.name: traits(a.kind) for a in applications})
+        problems += [document.problem(document.original(where), text) for where, text in found]
     if check_settings is not None:
         for application in applications:
             problems += _settings_problems(document, application, check_settings(application))
@@ -74,9 +84,34 @@ def load_environment(
         problems += _ports_problems(document, applications, private_listeners)
     if minimum_size is not None:
         problems += _size_problems(document, file, applications, minimum_size)
-    if problems:
-        raise document.error(problems)
-    return _environment(document.path, file, applications)
+    directory, people, theirs = _directory(document, file, applications)
+    if problems or theirs:
+        raise document.error(problems, people, theirs)
+    return replace(_environment(document.path, file, applications), directory=directory)
+
+
+def _directory(
+    document: Document, file: EnvironmentFile, applications: tuple[Application, ...]
+) -> tuple[Directory | None, Document | None, list[Problem]]:
+    """Read the people's file, where one is named; what is wrong in it is told beside the rest."""
+    declared = file.directory
+    if declared is None:
+        return None, None, []
+    path = document.path.parent / Path(declared.people).expanduser()
+    taken = {
+        application.settings["administrator"]: f"the local administrator of {application.name}"
+        for application in applications
+        if application.roles and "administrator" in application.settings
+    }
+    members, people, problems = read_people(path, sites=declared.sites, groups=declared.groups, taken=taken)
+    directory = Directory(
+        application=declared.application,
+        people_file=path,
+        sites=dict(declared.sites),
+        groups=dict(declared.groups),
+        members=members,
+    )
+    return directory, people, problems
 
 
 def _settings_problems(document: Document, application: Application, errors: Iterable[str]) -> list[Problem]:
@@ -288,7 +323,7 @@ def _instance(file: EnvironmentFile, name: str, instance: InstanceModel, folder:
     )
 
 
-def _applications(file: EnvironmentFile) -> tuple[Application, ...]:
+def _applications(file: EnvironmentFile, traits: Callable[[str], Traits | None]) -> tuple[Application, ...]:
     return tuple(
         Application(
             name=name,
@@ -300,6 +335,8 @@ def _applications(file: EnvironmentFile) -> tuple[Application, ...]:
             egress=tuple(sorted(set(application.egress))),
             deployed=application.deployed,
             if_unavailable=application.if_unavailable,
+            roles=dict(sorted(application.roles.items())),
+            traits=traits(application.kind) or Traits(),
         )
         for name, application in file.applications.items()
     )

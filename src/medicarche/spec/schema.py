@@ -39,6 +39,7 @@ __all__ = [
     "AdministratorsModel",
     "ApplicationModel",
     "CertificateModel",
+    "DirectoryModel",
     "EnvironmentFile",
     "FlavorModel",
     "GroupModel",
@@ -236,6 +237,11 @@ class ApplicationModel(Model):
     kind: Name = Field(description="Which application: wordpress, ...")
     instance: HostName = Field(description="Name of the instance that it runs in.")
     port: PortNumber = Field(description="The TCP port that serves it, over TLS.")
+    roles: dict[Name, Name] = Field(
+        default_factory=dict,
+        description="Group of the directory → what its people are in this application; nobody else of the"
+        " directory gets in. Without it the application doesn't ask the directory.",
+    )
     title: Text = Field(description="Its title, as people see it.")
     settings: dict[Name, Setting] = Field(
         default_factory=dict, description="Settings of this kind of application."
@@ -253,6 +259,17 @@ class ApplicationModel(Model):
         description="What happens where the file that it is made from can't be had: stop (before anything is"
         " begun), or leave-out (go on without it; its place in the cloud is kept, and reports say so).",
     )
+
+
+class DirectoryModel(Model):
+    """The company's people, where they work and what they belong to; an application serves them by LDAP."""
+
+    application: HostName = Field(description="Name of the application that serves the directory.")
+    people: Text = Field(
+        description="File of the people, CSV or YAML; its path starts at this file's folder."
+    )
+    sites: dict[Name, Text] = Field(min_length=1, description="Sites by name, and where they are.")
+    groups: dict[Name, Text] = Field(min_length=1, description="Groups by name, and who is in them.")
 
 
 class GroupModel(Model):
@@ -331,6 +348,9 @@ class EnvironmentFile(Model):
     people: dict[Login, PersonModel] = Field(
         default_factory=dict,
         description="People by login; each has an account of their own, with the role of their group.",
+    )
+    directory: DirectoryModel | None = Field(
+        default=None, description="All people of the company, in a directory that applications ask."
     )
     application_credentials: dict[Name, ApplicationCredentialModel] = Field(
         default_factory=dict,

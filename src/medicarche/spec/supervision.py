@@ -53,7 +53,7 @@ def exporters(environment: Environment, instance_name: str) -> tuple[Listener, .
     if watcher is None or not watcher.deployed:
         return ()
     found = [_shown(NODE_PORT, "prometheus-node-exporter")]
-    if any(a.deployed for a in environment.applications_of(instance_name)):
+    if any(a in environment.for_people for a in environment.applications_of(instance_name)):
         found.append(_shown(NGINX_PORT, "prometheus-nginx-exporter"))
         found.append(
             Listener("127.0.0.1", STATUS_PORT, "tcp", "nginx", public=False, why=EXPORTER_PORTS[STATUS_PORT])

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import functools
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from testinfra.backend.paramiko import ParamikoBackend
 from testinfra.host import Host
 
 from medicarche.ssh import Ssh
+from medicarche.ssh.tunnel import tunnel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import paramiko
 
     from medicarche.converge import InstanceState
+    from medicarche.spec.environment import Application
     from medicarche.target import Selection
 
-__all__ = ["machine", "ssh_to", "user_of"]
+__all__ = ["endpoint", "machine", "ssh_to", "user_of"]
 
 #: seconds without a byte after which a command counts as hanging; testinfra has no limit of its own
 _SILENCE = 120.0
@@ -56,6 +61,25 @@ def user_of(selection: Selection, name: str) -> str:
 def ssh_to(selection: Selection, name: str) -> Ssh:
     """Return our way into an instance: the environment's key and pinned host keys, the image's user."""
     return Ssh(selection.folder, user=user_of(selection, name), key_name=selection.environment.key_pair)
+
+
+@contextmanager
+def endpoint(
+    selection: Selection, application: Application, instance: InstanceState
+) -> Iterator[tuple[str, int]]:
+    """Give an address and a port at which an application's port is reached.
+
+    Its floating address where it is for people; where it is for other applications only, one here that leads
+    into its instance, to its loopback address.
+    """
+    if application.traits.serves == "people":
+        yield str(instance.floating_address), application.port
+        return
+    with (
+        closing(ssh_to(selection, instance.name).connect(instance)) as client,
+        tunnel(client, "127.0.0.1", application.port) as here,
+    ):
+        yield here
 
 
 def machine(selection: Selection, instance: InstanceState) -> Host:

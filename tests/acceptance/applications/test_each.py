@@ -1,4 +1,4 @@
-"""CLOUD-7, and the requirement of each deployed application's kind: what holds for each of them."""
+"""CLOUD-7, and the requirement of each deployed application's kind: what holds for each that people open."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Run = Callable[..., subprocess.CompletedProcess[str]]
 
-pytestmark = pytest.mark.requirement("CLOUD-7")
+pytestmark = [pytest.mark.requirement("CLOUD-7"), pytest.mark.for_people]
 
 #: seconds from the order to reboot until the application answers again (issue 4)
 REBOOT_SECONDS = 90.0
@@ -139,7 +139,7 @@ def _reboot_all(provisioned: Built, authority: Path) -> dict[str, dict[str, Any]
     # as they are now: other tests take and give addresses
     found = converge.instances(provisioned.connections, provisioned.selection.environment.name)
     by_name = {i.name: i for i in found}
-    deployed = [a for a in provisioned.selection.environment.applications if a.deployed]
+    deployed = provisioned.selection.environment.for_people
     before = {name: _boot(provisioned, by_name[name]) for name in {a.instance for a in deployed}}
     began = time.monotonic()
     for name in before:

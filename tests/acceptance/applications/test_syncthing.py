@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from medicarche.converge import InstanceState
     from medicarche.credentials import Credentials
     from medicarche.probe import Client
-    from medicarche.spec.environment import Application
+    from medicarche.spec.environment import Application, Environment
 
 pytestmark = [pytest.mark.requirement("APP-3"), pytest.mark.application_kind("syncthing")]
 
@@ -30,9 +30,19 @@ SOON = 90.0
 
 
 @pytest.fixture
-def login(administrator: tuple[str, str]) -> dict[str, str]:
-    """What the login page sends."""
-    return {"username": administrator[0], "password": administrator[1]}
+def login(
+    application: Application,
+    environment: Environment,
+    administrator: tuple[str, str],
+    credentials: Credentials,
+) -> dict[str, str]:
+    """What the login page sends: of somebody whom the directory lets in, where it is asked."""
+    directory = environment.directory
+    if directory is None or not application.roles:
+        return {"username": administrator[0], "password": administrator[1]}
+    person = min(directory.with_roles(application.roles, application.traits.roles))
+    password = credentials.get(f"{directory.application}/person/{person}")
+    return {"username": person, "password": str(password)}
 
 
 # --- people ------------------------------------------------------------------------------------------------
@@ -53,12 +63,10 @@ def test_the_generated_password_opens_its_pages(outside: Client, url: str, login
     assert known.json()["myID"]
 
 
-def test_a_person_logs_in_and_sees_its_pages_in_french(
-    page: Page, url: str, administrator: tuple[str, str]
-) -> None:
+def test_a_person_logs_in_and_sees_its_pages_in_french(page: Page, url: str, login: dict[str, str]) -> None:
     page.goto(f"{url}/")
-    page.fill("#user", administrator[0])
-    page.fill("#password", administrator[1])
+    page.fill("#user", login["username"])
+    page.fill("#password", login["password"])
     page.press("#password", "Enter")
     page.wait_for_selector("text=Cet appareil")
     assert "Partages" in page.inner_text("body")

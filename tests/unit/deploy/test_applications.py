@@ -49,6 +49,8 @@ def _part(kind: str) -> dict[str, Any]:
         "name": application.name,
         "kind": kind,
         "port": application.port,
+        "serves": "people",
+        "directory": None,
         "https_at": deploy.KINDS[kind].https_at or str(application.port),
         "artefact": {"path": None, "sha256": "0" * 64},
         "title": application.title,
@@ -237,7 +239,7 @@ def test_syncthings_configuration_is_put_right_and_then_left_alone(
     path.write_text(
         _configuration(address="0.0.0.0:8384", user="x", apikey="x", insecureSkipHostcheck="true")
     )
-    wanted = {"login": "dsi", "api_key": "key"}
+    wanted: dict[str, Any] = {"login": "dsi", "api_key": "key", "ldap": {}}
     tree, found = script.configuration(wanted)
     assert {"pages: address", "pages: user", "pages: apikey", "pages: insecureSkipHostcheck"} <= set(found)
     assert {"option listenAddress", "option globalAnnounceEnabled", "option urAccepted"} <= set(found)
@@ -247,6 +249,25 @@ def test_syncthings_configuration_is_put_right_and_then_left_alone(
     assert root.findtext("options/listenAddress") == "tcp://127.0.0.1:22000"
     # what belongs to its users
     assert [f.get("id") for f in root.findall("folder")] == ["essai"]
+
+
+def test_syncthing_asks_the_directory_and_then_no_password_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = _script("syncthing")
+    path = tmp_path / "config.xml"
+    monkeypatch.setitem(script.__dict__, "CONFIGURATION", path)
+    path.write_text(_configuration(address="127.0.0.1:8384", user="dsi", apikey="key"))
+    wanted: dict[str, Any] = {"login": "dsi", "api_key": "key", "ldap": {"address": "172.21.0.2:636"}}
+    tree, found = script.configuration(wanted)
+    assert {"pages: authMode", "directory: address"} <= set(found)
+    tree.write(path)
+    assert script.configuration(wanted)[1] == []
+    tree, found = script.configuration({**wanted, "ldap": {}})
+    assert found == ["pages: authMode"]
+    tree.write(path)
+    root = ET.parse(path).getroot()  # noqa: S314 - written one line above
+    assert root.findtext("gui/authMode") == "static"
 
 
 def _archive(path: Path, names: Iterable[str]) -> str:

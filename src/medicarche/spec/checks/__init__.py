@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medicarche.spec.checks import addresses, instances, people, supervision
+from medicarche.spec.checks import addresses, directory, instances, people, supervision
 from medicarche.spec.checks.content import Content, Finding
 from medicarche.spec.checks.instances import RESERVED_PORTS
 
@@ -22,5 +22,6 @@ CHECKS: tuple[Callable[[Content], Iterator[Finding]], ...] = (
     *addresses.CHECKS,
     *instances.CHECKS,
     *people.CHECKS,
+    *directory.CHECKS,
     *supervision.CHECKS,
 )

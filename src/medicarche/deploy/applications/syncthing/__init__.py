@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from medicarche.deploy.applications.settings import administrator, unknown
 from medicarche.deploy.declaration import Declaration
-from medicarche.spec.environment import Listener, Size
+from medicarche.spec.environment import Listener, Size, Traits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,6 +42,8 @@ DECLARATION = Declaration(
     host_names=(),
     check_settings=_check_settings,
     module="medicarche.deploy.applications.syncthing.operations",
+    # whoever opens its pages governs the node
+    traits=Traits(roles=("administrator",)),
     # the public port is shared out by what a client says that it speaks (ALPN, RFC 7301)
     https_at="127.0.0.1:8443",
     health="/rest/noauth/health",

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from medicarche.deploy.declaration import Declaration
-from medicarche.spec.environment import Listener, Size
+from medicarche.spec.environment import Listener, Size, Traits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,4 +65,6 @@ DECLARATION = Declaration(
     host_names=("www",),
     check_settings=_check_settings,
     module="medicarche.deploy.applications.wordpress.operations",
+    traits=Traits(roles=("administrator", "editor", "author", "contributor", "subscriber")),
+    service_account=True,
 )

@@ -25,13 +25,14 @@ __all__ = ["deploy", "files", "packages", "units"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _SCRIPT = "/usr/local/lib/medicarche/wordpress.php"
+_MU_PLUGINS = "/var/lib/wordpress/wp-content/mu-plugins"
 _THEME = "/var/lib/wordpress/wp-content/themes/entreprise"
 
 
 def packages(application: Mapping[str, Any]) -> tuple[str, ...]:
     """Return Debian's packages; recommendations aren't installed."""
-    del application
-    return ("apache2", "libapache2-mod-php", "mariadb-server", "php-mysql", "wordpress", "wordpress-l10n")
+    own = ("apache2", "libapache2-mod-php", "mariadb-server", "php-mysql", "wordpress", "wordpress-l10n")
+    return (*own, "php-ldap") if application["directory"] else own
 
 
 def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[File]:
@@ -48,7 +49,9 @@ def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[F
         (f"/etc/nginx/applications/{application['name']}.conf", "nginx.conf.j2", "644", "root:root"),
         ("/etc/wordpress/config-default.php", "config.php.j2", "640", web),
         (_SCRIPT, "site.php", "644", "root:root"),
-        ("/var/lib/wordpress/wp-content/mu-plugins/medicarche.php", "hardening.php", "644", "root:root"),
+        (f"{_MU_PLUGINS}/medicarche.php", "hardening.php", "644", "root:root"),
+        (f"{_MU_PLUGINS}/medicarche-directory.php", "directory.php", "644", "root:root"),
+        ("/etc/wordpress/directory-settings.php", "directory-settings.php.j2", "640", web),
         (f"{_THEME}/functions.php", "theme/functions.php", "644", "root:root"),
         (f"{_THEME}/style.css", "theme/style.css", "644", "root:root"),
         (f"{_THEME}/theme.json", "theme/theme.json", "644", "root:root"),
@@ -61,6 +64,8 @@ def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[F
         File(path, render(_TEMPLATES, template, **values), mode=mode, owner=owner)
         for path, template, mode, owner in found
     ]
+    if application["directory"]:
+        written.append(File("/etc/wordpress/directory.pem", application["directory"]["authority"]))
     return [*written, private_tmp("mariadb.service")]
 
 
@@ -110,6 +115,7 @@ def _wanted(application: Mapping[str, Any], instance: Mapping[str, Any]) -> str:
         "language": instance["language"].partition(".")[0],
         "timezone": instance["timezone"],
         "home": home,
+        "members": application["directory"]["members"] if application["directory"] else {},
     }
     return json.dumps(wanted)
 

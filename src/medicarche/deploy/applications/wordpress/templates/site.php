@@ -140,4 +140,14 @@ if (!$home || $home->post_status !== 'publish') {
         update_post_meta($home->ID, '_medicarche_stored', $digest(get_post($home->ID)->post_content));
     });
 }
+// The directory's people: who has left, or has no role here any more, is out; who has another one has it at once.
+foreach (get_users(['meta_key' => 'medicarche_directory']) as $person) {
+    $role = $wanted['members'][$person->user_login] ?? '';
+    if (implode(' ', $person->roles) !== $role) {
+        differs($role === '' ? "{$person->user_login} is out" : "{$person->user_login} becomes $role", function () use ($person, $role) {
+            $person->set_role($role);
+            WP_Session_Tokens::get_instance($person->ID)->destroy_all();
+        });
+    }
+}
 finish($differences);

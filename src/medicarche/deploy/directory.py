@@ -1,0 +1,147 @@
+"""What the directory's own application and those that ask it are told of each other, in the deployment's job.
+
+Passwords are made here. A person's first one is handed over by a file that only its owner may read; what the
+person sets afterwards is known to the directory alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from medicarche.deploy.applications import KINDS
+from medicarche.errors import DeploymentError
+from medicarche.private_files import make_private_folder, write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from medicarche.credentials import Credentials
+    from medicarche.spec.directory import Directory
+    from medicarche.spec.environment import Application, Environment
+    from medicarche.ssh import Instance
+
+__all__ = ["base_of", "hand_over", "person_secret", "secrets_of", "service_secret", "told"]
+
+
+def base_of(domain: str) -> str:
+    """Return the distinguished name that a domain's directory begins at (RFC 2247)."""
+    return ",".join(f"dc={label}" for label in domain.split("."))
+
+
+def person_secret(login: str) -> str:
+    """Return the purpose of a person's first password, among the directory's secrets."""
+    return f"person/{login}"
+
+
+def service_secret(application: str) -> str:
+    """Return the purpose of the password with which an application asks, among the directory's secrets."""
+    return f"service/{application}"
+
+
+def _services(environment: Environment, directory: Directory) -> list[Application]:
+    users = environment.users_of(directory.application)
+    return [a for a in users if a.deployed and KINDS[a.kind].service_account]
+
+
+def secrets_of(
+    environment: Environment, application: Application, credentials: Credentials
+) -> dict[str, str]:
+    """Return purpose → password of all that an application needs with or for the directory."""
+    directory = environment.directory
+    if directory is None:
+        return {}
+    if application.name == directory.application:
+        purposes = [person_secret(member.login) for member in directory.members]
+        purposes += [service_secret(user.name) for user in _services(environment, directory)]
+        names = {purpose: f"{directory.application}/{purpose}" for purpose in purposes}
+        made = credentials.get_or_create_all(names.values())
+        return {purpose: made[name] for purpose, name in names.items()}
+    if application in _services(environment, directory):
+        name = f"{directory.application}/{service_secret(application.name)}"
+        return {"directory": credentials.get_or_create(name)}
+    return {}
+
+
+def told(
+    environment: Environment, application: Application, instances: Sequence[Instance], authority: str
+) -> dict[str, Any] | None:
+    """Return what an application is told of the directory: all where it serves it, how to ask where it asks.
+
+    Args:
+        environment: what is wanted.
+        application: whom to tell.
+        instances: all instances, as they are.
+        authority: the certificate (PEM) of the environment's authority.
+
+    Raises:
+        DeploymentError: it asks, and the directory's instance has no address.
+    """
+    directory = environment.directory
+    if directory is None:
+        return None
+    base = base_of(environment.domain)
+    if application.name == directory.application:
+        return {
+            "base": base,
+            "sites": dict(directory.sites),
+            "groups": dict(directory.groups),
+            "members": [asdict(member) for member in directory.members],
+            "services": [
+                {"name": user.name, "groups": sorted(user.roles)}
+                for user in _services(environment, directory)
+            ],
+        }
+    if not application.roles:
+        return None
+    serving = next(a for a in environment.applications if a.name == directory.application)
+    address = next((i.private_address for i in instances if i.name == serving.instance), None)
+    if address is None:
+        raise DeploymentError(
+            f"{application.name}: the directory's instance {serving.instance} has no address",
+            hint="run `medicarche provision`",
+        )
+    powers = application.traits.roles
+    ordered = sorted(application.roles.items(), key=lambda item: (powers.index(item[1]), item[0]))
+    return {
+        "base": base,
+        "uri": f"ldaps://{address}:{serving.port}",
+        "address": f"{address}:{serving.port}",
+        "authority": authority,
+        "account": f"cn={application.name},ou=services,{base}",
+        # the most powerful first
+        "roles": [{"group": f"cn={group},ou=groups,{base}", "role": role} for group, role in ordered],
+        "members": directory.with_roles(application.roles, powers),
+    }
+
+
+def hand_over(environment: Environment, credentials: Credentials, folder: Path) -> None:
+    """Write each person's first password into a file of its own; remove those of who has left.
+
+    Args:
+        environment: what is wanted.
+        credentials: the environment's passwords.
+        folder: the environment's folder.
+    """
+    directory = environment.directory
+    if directory is None:
+        return
+    files = make_private_folder(folder / "directory")
+    prefix = f"{directory.application}/{person_secret('')}"
+    here = {person_secret(member.login) for member in directory.members}
+    for member in directory.members:
+        password = credentials.get(f"{prefix}{member.login}")
+        if password is not None:
+            content = f"{member.name}\n{member.login}\n{password}\n".encode()
+            path = files / member.login
+            if not path.exists() or path.read_bytes() != content:
+                write_private(path, content)
+    for path in files.iterdir():
+        if person_secret(path.name) not in here and not path.name.startswith("."):
+            path.unlink()
+    credentials.forget_all(
+        name
+        for name in credentials.names()
+        if name.startswith(prefix) and person_secret(name.removeprefix(prefix)) not in here
+    )

@@ -1,0 +1,62 @@
+"""The company's people as frozen data: what `medicarche.spec.people_file` makes of the people's file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["Directory", "Member"]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Somebody of the company: who, where, and in which groups."""
+
+    login: str
+    first_name: str
+    last_name: str
+    mail: str
+    site: str
+    groups: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """First and last name."""
+        return f"{self.first_name} {self.last_name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """All people of the company, and what they belong to.
+
+    Attributes:
+        application: the application that serves it.
+        people_file: where the people come from.
+        sites: name → where it is.
+        groups: name → who is in it.
+        members: sorted by login.
+    """
+
+    application: str
+    people_file: Path
+    sites: Mapping[str, str]
+    groups: Mapping[str, str]
+    members: tuple[Member, ...]
+
+    def with_roles(self, roles: Mapping[str, str], powers: tuple[str, ...]) -> dict[str, str]:
+        """Return login → what the person is in an application, of those who are something there.
+
+        Args:
+            roles: group → role; who is in several groups has the most powerful role.
+            powers: roles, the most powerful first.
+        """
+        found = {}
+        for member in self.members:
+            theirs = {roles[group] for group in member.groups if group in roles}
+            if theirs:
+                found[member.login] = min(theirs, key=powers.index)
+        return found
