@@ -209,11 +209,12 @@ def _report(config: pytest.Config, recorder: Recorder, *, interrupted: bool) -> 
 
 def _environment(file: Path) -> Environment | None:
     """Return what is declared; a report is written of a run that ended because the file is wrong, too."""
-    from medicarche.errors import SpecificationError  # noqa: PLC0415 - only where a report is written
+    from medicarche.deploy import traits  # noqa: PLC0415 - only where a report is written
+    from medicarche.errors import SpecificationError  # noqa: PLC0415 - likewise
     from medicarche.spec import load_environment  # noqa: PLC0415 - likewise
 
     try:
-        return load_environment(file)
+        return load_environment(file, traits=traits)
     except SpecificationError:
         return None
 
