@@ -175,7 +175,7 @@ def test_each_person_is_let_in_and_is_in_the_groups_of_the_file(
     assert declared.members
 
 
-def test_a_wrong_password_is_refused(
+def test_a_wrong_password_opens_nothing_in_the_directory(
     asked: Directory, declared: Declared, password: Callable[[str], str]
 ) -> None:
     member, other = declared.members[0], declared.members[1]
