@@ -53,6 +53,17 @@ def test_the_supervision_alone_reaches_an_instances_metrics(policy: Policy) -> N
             assert _state(policy, source, _private("syncthing"), port) is Expected.FILTERED, (source, port)
 
 
+def test_each_end_lets_the_other_one_pass_and_nobody_else(policy: Policy) -> None:
+    # both ends are closed by themselves: a neighbour that got a way out wouldn't get in
+    for port in (9100, 9113, 8885):
+        assert policy.enters("syncthing", "tcp", port, ADDRESSES["supervision"])
+        assert policy.leaves("supervision", "tcp", port, ADDRESSES["syncthing"])
+    for port in (9100, 9113):
+        assert not policy.enters("syncthing", "tcp", port, ADDRESSES["reserve"])
+        assert not policy.leaves("syncthing", "tcp", port, ADDRESSES["supervision"])
+        assert not policy.leaves("supervision", "tcp", port, "10.20.20.110")
+
+
 def test_a_group_counts_by_private_addresses_only(policy: Policy) -> None:
     # through a floating address the supervision comes under its own, which is no member of the group
     floating = Target("syncthing", "floating", "10.20.20.110")
