@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["Secrets", "load", "load_or_generate", "values"]
 
 
+#: what clouds that were made before don't have until they are started again
+_LATER = {"reader_credential_id": "", "reader_credential_secret": ""}
+
+
 @dataclass(frozen=True, slots=True)
 class Secrets:
     """One password per account and purpose.
@@ -101,7 +105,7 @@ def load_or_generate(path: Path) -> Secrets:
 
 
 def load(path: Path) -> Secrets:
-    """Read a cloud's secrets.
+    """Read a cloud's secrets; empty are those that it runs without since before there were such.
 
     Raises:
         FileNotFoundError: it has none yet.
@@ -109,7 +113,7 @@ def load(path: Path) -> Secrets:
     data = json.loads(path.read_text(encoding="utf-8"))
     data["token_keys"] = tuple(data["token_keys"])
     data["credential_keys"] = tuple(data["credential_keys"])
-    return Secrets(**data)
+    return Secrets(**{**_LATER, **data})
 
 
 def values(path: Path) -> frozenset[str]:
@@ -121,5 +125,5 @@ def values(path: Path) -> frozenset[str]:
     for name in ("application_credential_id", "reader_credential_id"):  # names, not secrets
         del known[name]
     return frozenset(
-        secret for kept in known.values() for secret in ([kept] if isinstance(kept, str) else kept)
+        secret for kept in known.values() for secret in ([kept] if isinstance(kept, str) else kept) if secret
     )

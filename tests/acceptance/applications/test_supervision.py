@@ -156,14 +156,21 @@ def test_the_agents_cost_little(
 ) -> None:
     rows = []
     for instance in instances:
-        shown = machines(instance).check_output(
-            "ps -o comm=,rss=,cputimes=,etimes= -C prometheus-node,prometheus-ngin,own-metrics"
+        host = machines(instance)
+        ticks = int(host.check_output("getconf CLK_TCK"))
+        shown = host.check_output(
+            "ps -o pid=,comm=,rss=,etimes= -C prometheus-node,prometheus-ngin,own-metrics"
         )
         for line in shown.splitlines():
-            command, rss, cpu, lived = line.split()
-            rows.append((instance.name, command, f"{int(rss) / 1024:.0f}", f"{int(cpu) / int(lived):.2%}"))
+            pid, command, rss, lived = line.split()
+            # proc(5): user and system time, its own and that of its children
+            fields = host.check_output("cat /proc/%s/stat", pid).rpartition(")")[2].split()
+            cpu = sum(map(int, fields[11:15])) / ticks
+            share = cpu / max(int(lived), 1)
+            rows.append((instance.name, command, f"{int(rss) / 1024:.0f}", f"{share:.2%}"))
             assert int(rss) < 60 * 1024, line
-            assert int(cpu) <= max(0.02 * int(lived), 1), line
+            assert cpu > 0, line
+            assert share <= 0.02 or int(lived) < 60, (line, cpu)
     evidence.table("Ce que coûtent les agents", ("instance", "programme", "Mio", "d'un cœur"), rows)
     assert application.instance in {row[0] for row in rows}
     assert {row[0] for row in rows} == {i.name for i in instances}

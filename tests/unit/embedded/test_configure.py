@@ -169,6 +169,9 @@ def test_a_cloud_that_was_made_without_a_secret_gets_it_and_keeps_the_others(tmp
     for name in ("reader_credential_id", "reader_credential_secret"):
         del kept[name]
     path.write_text(json.dumps(kept), encoding="utf-8")
+    # one that runs is looked at meanwhile
+    assert cloud_secrets.load(path).member == made.member
+    assert "" not in cloud_secrets.values(path)
     after = cloud_secrets.load_or_generate(path)
     assert after.reader_credential_secret != made.reader_credential_secret
     assert replace(
