@@ -164,8 +164,28 @@ def rest(client: Client, url: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def editor(authority: Path, url: str, administrator: tuple[str, str]) -> Iterator[tuple[str, str]]:
+def colleague(
+    application: Application, environment: Environment, credentials: Credentials
+) -> tuple[str, str] | None:
+    """An editor of the directory; None where the site doesn't ask one, and makes accounts of its own."""
+    directory = environment.directory
+    if directory is None or not application.roles:
+        return None
+    roles = directory.with_roles(application.roles, application.traits.roles)
+    login = next((login for login, role in roles.items() if role == "editor"), None)
+    if login is None:
+        pytest.skip("nobody of the directory is an editor of the site")
+    return login, str(credentials.get(f"{directory.application}/person/{login}"))
+
+
+@pytest.fixture
+def editor(
+    authority: Path, url: str, administrator: tuple[str, str], colleague: tuple[str, str] | None
+) -> Iterator[tuple[str, str]]:
     """An editor's login and password, for as long as the test runs; what is theirs goes with them."""
+    if colleague is not None:
+        yield colleague
+        return
     name, password = f"essai-{secrets.token_hex(4)}", secrets.token_urlsafe(24)
     with Client(authority) as client:
         assert log_in(client, url, *administrator)
