@@ -84,6 +84,14 @@ def test_hypervisor_chooses_the_driver() -> None:
     assert "mknod -m 666 /dev/kvm" in rendered(settings("kvm"))["usr/local/sbin/medicarche-node"].text
 
 
+def test_no_process_of_keystone_remembers_rights_that_another_has_taken_away() -> None:
+    keystone = configparser.RawConfigParser()
+    keystone.read_string(rendered(settings())["etc/keystone/keystone.conf"].text)
+    if keystone["cache"]["backend"] == "oslo_cache.dict":  # of each process its own
+        for group in ("application_credential", "identity", "resource", "revoke", "role", "token"):
+            assert keystone[group]["caching"] == "false", group
+
+
 def test_only_version_1_hosts_get_a_group_for_each_container() -> None:
     assert "cgroup.procs" in rendered(settings(unified=False))["usr/lib/libvirt/libvirt_lxc"].text
     assert "cgroup.procs" not in rendered(settings(unified=True))["usr/lib/libvirt/libvirt_lxc"].text
