@@ -20,6 +20,11 @@ _MILLISECONDS = 1000.0
 _FEWEST = {95.0: 20, 99.0: 100}
 
 
+def _figure(value: float) -> str:
+    """Write four significant digits, without an exponent."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"  # noqa: PLR2004 - see above
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """One criterion's verdict.
@@ -79,7 +84,7 @@ class Criterion:
             return Judgement(transaction, self.name, scaled, None, None, f"{subject} : trop peu de mesures")
         passed = value <= scaled if self.lower_is_better else value >= scaled
         return Judgement(
-            transaction, self.name, scaled, value, passed, f"{subject} {value:.4g}{self.unit} ({bound})"
+            transaction, self.name, scaled, value, passed, f"{subject} {_figure(value)}{self.unit} ({bound})"
         )
 
 

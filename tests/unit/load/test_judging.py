@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,11 @@ def test_each_criterion_judges(
     (found,) = judge({"": {criterion: limit}}, {}, figures)
     assert found.passed is passed
     assert CRITERIA[criterion].french in found.text
+
+
+def test_a_long_time_is_written_in_plain_figures() -> None:
+    (found,) = judge({"": {"p95_ms": 2000}}, {}, seen(slow=14.39))
+    assert re.search(r" 14\d{3} ms \(au plus 2000 ms\)$", found.text), found.text
 
 
 def test_a_slow_machine_gets_more_time_and_no_more_failures() -> None:
