@@ -167,4 +167,18 @@ def embedded_cloud(options: Options, environment: Environment | None = None) -> 
         )
     if environment is None:
         return EmbeddedCloud(name, options.paths)
-    return EmbeddedCloud(name, options.paths, mirrors=environment.mirrors)
+    return EmbeddedCloud(
+        name, options.paths, mirrors=environment.mirrors, external_gateway=_external_gateway(environment)
+    )
+
+
+def _external_gateway(environment: Environment) -> str | None:
+    """Return the external network's gateway with its prefix length: the embedded cloud's node has to be it.
+
+    Through it instances come to the packages, and people to the instances.
+    """
+    for network in environment.networks:
+        for subnet in network.subnets:
+            if network.external and subnet.gateway is not None:
+                return f"{subnet.gateway}/{subnet.cidr.partition('/')[2]}"
+    return None

@@ -46,6 +46,9 @@ PROXY_PORT: Final = 3142
 DASHBOARD_PORT: Final = 8080
 RUN: Final = Path("/run/medicarche")
 
+#: of a cloud for which no environment says anything else
+_EXTERNAL_GATEWAY: Final = "10.20.20.1/24"
+
 
 class EmbeddedCloud:
     """A real OpenStack on this machine: one node, its data, its way to the host's loopback.
@@ -54,7 +57,8 @@ class EmbeddedCloud:
         name: several clouds with different names can be on one machine.
         paths: where clouds and caches are.
         mirrors: Debian mirrors that the user named.
-        external_gateway: the node's address on the external network, with its prefix length.
+        external_gateway: the node's address on the external network, with its prefix length; where none is
+            given, the one that the cloud was made with.
     """
 
     def __init__(
@@ -62,12 +66,12 @@ class EmbeddedCloud:
         name: str = "medicarche",
         paths: Paths | None = None,
         mirrors: Mirrors | None = None,
-        external_gateway: str = "10.20.20.1/24",
+        external_gateway: str | None = None,
     ) -> None:
         self.name = name
         self.paths = paths or Paths.from_environment()
-        self.external_gateway = external_gateway
         self.folder = self.paths.cloud(name)
+        self._wanted_gateway = external_gateway
         self.clouds_yaml = self.folder / "clouds.yaml"
         self._mirrors = mirrors or Mirrors()
         self._node = Node(f"medicarche-{name}", self.folder, RUN / name)
@@ -80,6 +84,24 @@ class EmbeddedCloud:
     def netns(self) -> Path:
         """The cloud's network name space, as ip-netns(8) names it."""
         return self._node.netns
+
+    @property
+    def external_gateway(self) -> str:
+        """The node's address on the external network, with its prefix length."""
+        return self._wanted_gateway or self._made_with or _EXTERNAL_GATEWAY
+
+    @property
+    def _made_with(self) -> str | None:
+        """The external gateway that the cloud was made with, or None where it isn't there."""
+        if not (self.folder / "complete").exists():
+            return None
+        with suppress(FileNotFoundError):
+            return self._gateway_file.read_text(encoding="utf-8").strip()
+        return _EXTERNAL_GATEWAY
+
+    @property
+    def _gateway_file(self) -> Path:
+        return self.folder / "external-gateway"
 
     def make_room(self, reporter: Reporter) -> None:
         """Install what is missing on this machine, and look whether it can carry the cloud; once is enough.
@@ -116,7 +138,8 @@ class EmbeddedCloud:
         Where it is up and ready already, that is all that is looked at.
 
         Raises:
-            MachineError: the machine can't carry it, or another checkout's cloud has this name.
+            MachineError: the machine can't carry it, another checkout's cloud has this name, or it was made
+                with another external network than is wanted.
             CommandError: a stage failed; with the service's last log lines.
             Locked: another run is at it.
         """
@@ -124,6 +147,7 @@ class EmbeddedCloud:
             self.preflight()
         with runlock.held(self._lock_file, f"the embedded cloud {self.name}"):
             self._check_owner()
+            self._check_gateway()
             if self._services.marked_ready() and not self._services.look():
                 self._start_helpers()
                 return
@@ -146,6 +170,7 @@ class EmbeddedCloud:
                 hypervisor=self._hypervisor(),
                 external_gateway=self.external_gateway,
             )
+            self._gateway_file.write_text(f"{self.external_gateway}\n", encoding="utf-8")
             with reporter.stage("Starting the node"):
                 if not (self.folder / "complete").exists():
                     build.seed_databases((schema, packages), self._node.upper)
@@ -379,6 +404,16 @@ class EmbeddedCloud:
             return Path(self._owner_file.read_text(encoding="utf-8")) == self.folder.resolve()
         except FileNotFoundError:
             return True
+
+    def _check_gateway(self) -> None:
+        made_with = self._made_with
+        if made_with is not None and made_with != self.external_gateway:
+            raise MachineError(
+                f"the embedded cloud {self.name!r} was made with the external gateway {made_with};"
+                f" this environment's is {self.external_gateway}",
+                hint="let MEDICARCHE_EMBEDDED_NAME name another cloud for it,"
+                " or remove this one: medicarche cloud purge",
+            )
 
     def _check_owner(self) -> None:
         if self._ours():

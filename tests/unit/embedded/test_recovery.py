@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from medicarche import host_packages
+from medicarche import host_packages, target
 from medicarche.embedded import EmbeddedCloud, kvm, logs, loops, preflight, readiness, rootfs
 from medicarche.embedded import cloud as cloud_module
 from medicarche.embedded.cloud_secrets import Secrets
 from medicarche.errors import MachineError, MedicarcheError
 from medicarche.paths import Paths
 from medicarche.progress import SilentReporter
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from medicarche.spec import load_environment
 
 
 @pytest.fixture
@@ -218,3 +216,35 @@ def test_what_is_ready_is_not_asked_again(tmp_path: Path, monkeypatch: pytest.Mo
     found = readiness.rounds(readiness.Context(Secrets.generate(), 0, tmp_path))
     assert [next(found) for _ in range(3)] == [{"slow": "not yet"}, {"slow": "not yet"}, {}]
     assert asked == ["identity", "slow", "slow", "slow"]
+
+
+def test_a_cloud_keeps_the_external_gateway_that_it_was_made_with(cloud: EmbeddedCloud) -> None:
+    def again(gateway: str | None) -> EmbeddedCloud:
+        return EmbeddedCloud(cloud.name, cloud.paths, external_gateway=gateway)
+
+    assert again(None).external_gateway == "10.20.20.1/24"
+    assert again("198.18.10.1/24").external_gateway == "198.18.10.1/24"
+    cloud.folder.mkdir(parents=True)
+    (cloud.folder / "external-gateway").write_text("198.18.10.1/24\n")
+    again("10.20.20.1/24")._check_gateway()  # it was never finished: it may become another one
+    (cloud.folder / "complete").touch()
+    assert again(None).external_gateway == "198.18.10.1/24"
+    again("198.18.10.1/24")._check_gateway()
+    with pytest.raises(MachineError, match=r"made with the external gateway 198\.18\.10\.1/24") as caught:
+        again("10.20.20.1/24")._check_gateway()
+    assert "MEDICARCHE_EMBEDDED_NAME" in str(caught.value.hint)
+
+
+def test_a_cloud_made_before_gateways_were_kept_has_the_one_that_all_had(cloud: EmbeddedCloud) -> None:
+    cloud.folder.mkdir(parents=True)
+    (cloud.folder / "complete").touch()
+    assert cloud.external_gateway == "10.20.20.1/24"
+    with pytest.raises(MachineError):
+        EmbeddedCloud(cloud.name, cloud.paths, external_gateway="198.18.10.1/24")._check_gateway()
+
+
+def test_the_nodes_address_is_the_environments_external_gateway(tmp_path: Path) -> None:
+    for file, gateway in (("medicarche", "10.20.20.1/24"), ("example-minimal", "198.18.10.1/24")):
+        environment = load_environment(Path(__file__).parents[3] / "environments" / f"{file}.yaml")
+        options = target.Options(paths=Paths(home=tmp_path / "home", cache=tmp_path / "cache"))
+        assert target.embedded_cloud(options, environment).external_gateway == gateway
