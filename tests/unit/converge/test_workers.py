@@ -32,4 +32,5 @@ def test_with_one_worker_all_servers_are_built_at_once(
     )
     after = cloud.faults.calls.count(("GET", "/compute/v2.1/servers/detail?limit=1000")) - lists
     assert len(cloud.nova.servers) == servers
-    assert after <= 6 + servers
+    # each waiting by itself would ask 6 times for each; how many looks fall between the creations is chance
+    assert after <= 6 + 3 * servers
