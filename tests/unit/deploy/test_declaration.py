@@ -28,8 +28,10 @@ from medicarche.spec.environment import (
     Mirrors,
 )
 from medicarche.ssh import Ssh
+from medicarche.target import Options, select
 
 TEMPLATES = Path(deploy.__file__).parent
+ENVIRONMENTS = Path(__file__).parents[3] / "environments"
 
 
 @dataclass(frozen=True)
@@ -218,3 +220,9 @@ def test_the_home_page_names_the_sites() -> None:
 def test_pyinfra_stays_in_its_own_process() -> None:
     code = "import sys, medicarche.deploy; sys.exit(bool({'pyinfra', 'gevent'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("file", sorted(ENVIRONMENTS.glob("*[!s].yaml")), ids=lambda path: path.stem)
+def test_each_environment_that_comes_with_the_project_is_accepted(file: Path) -> None:
+    environment = select(Options(file, cloud="any")).environment
+    assert environment.applications
