@@ -53,10 +53,13 @@ function differs(string $what, callable $change): void {
     }
 }
 
+// A language that no translation is there for can't be set (sanitize_option): English, which WordPress is written in.
+$language = in_array($wanted['language'], get_available_languages(), true) ? $wanted['language'] : '';
+
 if (!$there) {
-    differs("the site isn't installed", function () use ($wanted) {
+    differs("the site isn't installed", function () use ($wanted, $language) {
         wp_install($wanted['title'], $wanted['administrator'], $wanted['email'], true, '',
-            $wanted['password'], $wanted['language']);
+            $wanted['password'], $language);
         update_option('siteurl', $wanted['url']);
         update_option('home', $wanted['url']);
     });
@@ -71,7 +74,7 @@ if (get_option('db_version') != $GLOBALS['wp_db_version']) {
 $options = [
     'blogname' => $wanted['title'],
     'blogdescription' => $wanted['tagline'],
-    'WPLANG' => $wanted['language'],
+    'WPLANG' => $language,
     'timezone_string' => $wanted['timezone'],
     'date_format' => 'j F Y',
     'time_format' => 'H:i',
