@@ -213,7 +213,7 @@ def loop_devices() -> dict[str, str]:
 def _processes(words: tuple[str, ...], network: int | None) -> Iterator[tuple[int, str]]:
     own = _ancestors()
     host = Path("/proc/self/ns/mnt").stat().st_ino
-    folders = tuple(word for word in words if word.startswith("/"))
+    folders = tuple({f for word in words if word.startswith("/") for f in (word, _on_its_file_system(word))})
     for process in Path("/proc").glob("[0-9]*"):
         number = int(process.name)
         if number in own:
@@ -229,6 +229,17 @@ def _processes(words: tuple[str, ...], network: int | None) -> Iterator[tuple[in
             continue  # ended while we looked
         if inside or any(word in named for word in words) or any(folder in mounts for folder in folders):
             yield number, command or _read(process / "comm").strip()
+
+
+def _on_its_file_system(folder: str) -> str:
+    """Return a folder's path from its file system's root, as mountinfo names what is mounted elsewhere.
+
+    It is another one where ``/tmp``, for instance, is a file system of its own.
+    """
+    mount = Path(folder).parent
+    while not mount.is_mount():
+        mount = mount.parent
+    return f"/{Path(folder).relative_to(mount)}"
 
 
 def _pin(network: int) -> str:
