@@ -70,6 +70,8 @@ class ApplicationStatus:
         url: inside the cloud's network; None where people don't reach it.
         local_url: on this machine's loopback address (embedded cloud), or None.
         authority: the file of the certificate authority that its certificate is checked with.
+        certificate_name: whom the certificate is for, where it is the operator's own: not for the address;
+            None elsewhere.
         state: ``answering``, ``not answering``, ``not deployed``, or ``unknown`` where the cloud is down.
     """
 
@@ -79,6 +81,7 @@ class ApplicationStatus:
     url: str | None
     local_url: str | None
     authority: str
+    certificate_name: str | None
     state: ApplicationState
 
 
@@ -176,6 +179,7 @@ def _application(
         url=url,
         local_url=_url("https", local.get(endpoint)) if endpoint else None,
         authority=str(certificate),
+        certificate_name=name,
         state=state,
     )
 
@@ -200,6 +204,7 @@ def _for_applications(
         url=None,
         local_url=None,
         authority=str(certificate),
+        certificate_name=None,
         state=state,
     )
 

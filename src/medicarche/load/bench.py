@@ -79,7 +79,14 @@ class Bench:
         target.guard()
         fixed = self.objectives_of(target).fixed
         host, port = host_and_port(target.url)
-        return Request(host, port, fixed.path, authority=target.authority, contains=fixed.contains.encode())
+        return Request(
+            host,
+            port,
+            fixed.path,
+            authority=target.authority,
+            contains=fixed.contains.encode(),
+            name=target.name_asked,
+        )
 
     def calibration(self) -> Calibration:
         """Return what the generator can do here; measured once."""

@@ -31,13 +31,14 @@ class Request:
     """What is asked, again and again, and what a correct answer is.
 
     Attributes:
-        host: an IPv4 address.
+        host: an IPv4 address, which is connected to.
         port: of TCP.
         path: with its query.
         authority: the file of the authority that the certificate is verified with; None for plain HTTP.
         status: the only status that is correct.
         contains: bytes that the body must hold; empty for any body.
         headers: sent besides Host.
+        name: the host name that is asked for and that the certificate is verified for; empty for ``host``.
     """
 
     host: str
@@ -47,15 +48,16 @@ class Request:
     status: int = 200
     contains: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
 
     @property
     def url(self) -> str:
         """The address as people write it."""
-        return f"{'https' if self.authority else 'http'}://{self.host}:{self.port}{self.path}"
+        return f"{'https' if self.authority else 'http'}://{self.name or self.host}:{self.port}{self.path}"
 
     def as_bytes(self) -> bytes:
         """Return the request as it is sent (RFC 9112, section 3)."""
-        lines = [f"GET {self.path} HTTP/1.1", f"Host: {self.host}:{self.port}"]
+        lines = [f"GET {self.path} HTTP/1.1", f"Host: {self.name or self.host}:{self.port}"]
         lines += [f"{name}: {value}" for name, value in {"User-Agent": "medicarche", **self.headers}.items()]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
@@ -104,7 +106,7 @@ class Connection:
         self.reusable = True
         self.body: list[bytes] = []
         self._context = context
-        self._host = request.host
+        self._name = request.name or request.host
         self._parser = httptools.HttpResponseParser(self)
         self._socket: socket.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.settimeout(0)
@@ -143,7 +145,7 @@ class Connection:
                 raise WrongAnswer(_named(code))
             if self._context is not None:
                 self._socket = self._context.wrap_socket(
-                    self._socket, server_hostname=self._host, do_handshake_on_connect=False
+                    self._socket, server_hostname=self._name, do_handshake_on_connect=False
                 )
                 self.phase = Phase.HANDSHAKE
         if self.phase is Phase.HANDSHAKE and isinstance(self._socket, ssl.SSLSocket):

@@ -67,10 +67,12 @@ def measure(request: Request, *, clients: int, requests: int, seconds: float = 9
     Raises:
         CommandError: it isn't there, or not done in time.
     """
-    headers = [word for name, value in request.headers.items() for word in ("-H", f"{name}: {value}")]
+    options = [word for name, value in request.headers.items() for word in ("-H", f"{name}: {value}")]
+    if request.name:
+        options += ["--connect-to", f"{request.host}:{request.port}"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     text = run(
-        ["h2load", "--h1", "-c", str(clients), "-n", str(requests), *headers, request.url], timeout=seconds
+        ["h2load", "--h1", "-c", str(clients), "-n", str(requests), *options, request.url], timeout=seconds
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+import gevent  # type: ignore[import-untyped]  # it has no type hints
+from gevent.resolver.thread import Resolver  # type: ignore[import-untyped]  # likewise
 from locust import FastHttpUser, between, events
 from locust.runners import WorkerRunner
 
@@ -78,12 +80,33 @@ def of(kind: str) -> Callable[[_Kind], _Kind]:
         if target is None:
             _log.warning("%s isn't deployed: its people stay at home", kind)
         else:
-            made.host = target.url
+            made.host = target.public_url
+            _find(target)
             context = ssl.create_default_context(cafile=str(target.authority))
             made.ssl_context_factory = staticmethod(lambda: context)
         return people
 
     return mark
+
+
+class _Resolver(Resolver):
+    """Finds some names where it was told, and the others as this machine does."""
+
+    known: ClassVar[dict[str, str]] = {}
+
+    def getaddrinfo(self, host: object, *rest: Any, **options: Any) -> Any:  # noqa: ANN401 - as in socket
+        """See `socket.getaddrinfo`."""
+        return super().getaddrinfo(self.known.get(str(host), host), *rest, **options)
+
+
+def _find(target: LoadTarget) -> None:
+    """Let the name of the operator's certificate lead to the target's address, for this process only."""
+    if not target.name_asked:
+        return
+    _Resolver.known[target.name_asked] = target.address
+    hub = gevent.get_hub()
+    if not isinstance(hub.resolver, _Resolver):
+        hub.resolver = _Resolver(hub)
 
 
 class Person(FastHttpUser):

@@ -35,6 +35,8 @@ class LoadTarget:
         kind: the module that deployed it; a scenario is written for one kind.
         url: without the last slash.
         authority: the file of the certificate authority that its certificate is verified with.
+        name_asked: the host name that it is asked by, where its certificate isn't for its address but is the
+            operator's own; no name server needs to know that name yet.
         network: the network name space that its address exists in, or None for a configured cloud.
         instance: where it runs.
     """
@@ -45,6 +47,18 @@ class LoadTarget:
     authority: Path
     network: Path | None
     instance: str = ""
+    name_asked: str = ""
+
+    @property
+    def address(self) -> str:
+        """The IPv4 address that is connected to."""
+        return host_and_port(self.url)[0]
+
+    @property
+    def public_url(self) -> str:
+        """The URL as people write it: by the name of the certificate, where that isn't for the address."""
+        _, port = host_and_port(self.url)
+        return f"https://{self.name_asked}:{port}" if self.name_asked else self.url
 
     def enter(self) -> None:
         """Enter the network name space of the target. Call it before the first socket to it is made."""
@@ -89,6 +103,7 @@ def targets(status: Mapping[str, Any]) -> tuple[LoadTarget, ...]:
             Path(a["authority"]),
             Path(network) if network else None,
             a.get("instance", ""),
+            a.get("certificate_name") or "",
         )
         for a in status["applications"]
         # one without a URL is for other applications, not for people

@@ -38,6 +38,13 @@ def test_what_answers_is_a_target_and_what_isnt_deployed_isnt() -> None:
     )
 
 
+def test_the_name_of_an_own_certificate_is_asked_for() -> None:
+    found = status("answering", "answering")
+    found["applications"][0]["certificate_name"] = "www.example.org"
+    found["applications"][1]["certificate_name"] = None
+    assert [t.name_asked for t in targets(found)] == ["www.example.org", ""]
+
+
 def test_a_configured_cloud_has_no_name_space() -> None:
     (target,) = targets(status("answering", namespace=None))
     assert target.network is None
