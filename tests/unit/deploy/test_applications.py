@@ -208,6 +208,15 @@ def test_nextcloud_trusts_its_own_names_and_proxy_only() -> None:
     assert "'default_locale' => 'fr_FR'" in text
 
 
+def test_nothing_of_nextclouds_waits_in_memory() -> None:
+    files = _files("nextcloud")
+    for kind in ("apache2", "cli"):
+        text = files[f"/etc/php/8.4/{kind}/conf.d/90-medicarche.ini"].content
+        assert "upload_tmp_dir = /var/tmp\nsys_temp_dir = /var/tmp\n" in text
+    text = files["/var/lib/nextcloud/config/medicarche.config.php"].content
+    assert "'tempdirectory' => '/var/tmp'" in text
+
+
 # --- the scripts -------------------------------------------------------------------------------------------
 
 
@@ -317,6 +326,11 @@ def test_nextclouds_archive_is_unpacked_and_takes_the_place_of_the_older(
         assert nextcloud.code_is(digest)
         assert not archive.exists()
     assert (tmp_path / "www/nextcloud/new").exists()
+    # what others have put there isn't ours to remove
+    (tmp_path / "www/nextcloud-essai").mkdir()
+    (older,) = nextcloud.older_trees()
+    assert not (older / "new").exists()
+    assert older.name != nextcloud.name_of(digest)
     assert [p.name for p in (tmp_path / "www").glob(".*")] == []
 
 
