@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from medicarche import host_packages
 from medicarche.embedded import namespace
@@ -12,6 +13,9 @@ from medicarche.progress import SilentReporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    from medicarche.spec.environment import Environment
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +37,33 @@ def host_has(
         shared(f"host has {' '.join(packages)}", install)
 
     return ensure
+
+
+@pytest.fixture
+def changed_file(environment: Environment, tmp_path: Path) -> Callable[[Callable[[Any], None]], Path]:
+    """Write the environment file elsewhere, changed; the files that it names stay where they are."""
+    source = environment.source
+
+    def write(change: Callable[[Any], None]) -> Path:
+        yaml = YAML()
+        content = yaml.load(source.read_text(encoding="utf-8"))
+        for part, key in _files_named(content):
+            part[key] = str((source.parent / part[key]).resolve())
+        change(content)
+        changed = tmp_path / source.name
+        with changed.open("w", encoding="utf-8") as stream:
+            yaml.dump(content, stream)
+        return changed
+
+    return write
+
+
+def _files_named(content: Any) -> list[tuple[Any, str]]:  # noqa: ANN401 - YAML
+    """Return where an environment file names files, whose paths begin at its own folder."""
+    settings = [a.get("settings", {}) for a in content["applications"].values()]
+    found = [(s, "archive") for s in settings if "://" not in s.get("archive", "://")]
+    certificates = [i.get("certificate", {}) for i in content["instances"].values()]
+    found += [(c, key) for c in certificates for key in c]
+    if "people" in content.get("directory", {}):
+        found.append((content["directory"], "people"))
+    return found

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from medicarche.pki import Authority
 from medicarche.probe import inspect
@@ -86,7 +85,7 @@ def test_one_that_is_about_to_end_is_replaced(  # noqa: PLR0917 - fixtures
 
 
 def test_the_operators_own_is_served(  # noqa: PLR0917 - fixtures
-    environment: Environment,
+    changed_file: Callable[[Callable[[Any], None]], Path],
     served: Application,
     where: InstanceState,
     authority: Path,
@@ -95,15 +94,12 @@ def test_the_operators_own_is_served(  # noqa: PLR0917 - fixtures
 ) -> None:
     theirs = Authority(tmp_path / "theirs", organization="Autorité d'essai", domain="example.org")
     issued = theirs.issue("www", ["www.example.org"], [])
-    content = YAML().load(environment.source.read_text(encoding="utf-8"))
-    content["instances"][where.name]["certificate"] = {
+    own = {
         "chain": str(issued.certificate),
         "key": str(issued.key),
         "authority": str(theirs.ca_certificate),
     }
-    changed = tmp_path / environment.source.name
-    with changed.open("w", encoding="utf-8") as stream:
-        YAML().dump(content, stream)
+    changed = changed_file(lambda content: content["instances"][where.name].update(certificate=own))
     address, option = str(where.floating_address), ("--environment", str(changed))
     try:
         done = run_medicarche(*option, "provision")

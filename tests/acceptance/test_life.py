@@ -8,7 +8,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ruamel.yaml import YAML
 
 if TYPE_CHECKING:
     import subprocess
@@ -116,24 +115,20 @@ def test_what_was_changed_by_hand_is_shown_and_put_back(
     _serve(run_medicarche, deployed)
 
 
-def test_a_changed_setting_changes_just_that(  # noqa: PLR0917 - fixtures
+def test_a_changed_setting_changes_just_that(
     run_medicarche: Run,
-    environment: Environment,
+    changed_file: Callable[[Callable[[Any], None]], Path],
     deployed: tuple[Application, ...],
     named: dict[str, InstanceState],
     outside: Client,
-    tmp_path: Path,
 ) -> None:
     site = next((a for a in deployed if a.kind == "wordpress"), None)
     if site is None:
         pytest.skip("the environment has no web site")
-    yaml = YAML()
-    content = yaml.load(environment.source.read_text(encoding="utf-8"))
     tagline = f"Une autre devise {secrets.token_hex(4)}"
-    content["applications"][site.name]["settings"]["tagline"] = tagline
-    changed = tmp_path / environment.source.name
-    with changed.open("w", encoding="utf-8") as stream:
-        yaml.dump(content, stream)
+    changed = changed_file(
+        lambda content: content["applications"][site.name]["settings"].update(tagline=tagline)
+    )
     option = ("--environment", str(changed))
     try:
         code, shown = _compare(run_medicarche, *option)
