@@ -17,7 +17,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from medicarche import converge, forwards, provisioning
 from medicarche.cloud import connect
-from medicarche.deploy import authority
+from medicarche.deploy import KINDS, authority
 from medicarche.errors import MedicarcheError
 from medicarche.given_certificate import read_certificate
 from medicarche.ssh.tunnel import tunnel
@@ -150,6 +150,12 @@ def instances_of(selection: Selection) -> Sequence[InstanceState]:
     return converge.instances(connect(selection.target), selection.environment.name)
 
 
+def asked(url: str, kind: str) -> str:
+    """Return the page that an application is asked for: its answer needs more than nginx in front of it."""
+    declaration = KINDS.get(kind)
+    return url.rstrip("/") + (declaration.health if declaration is not None else "/")
+
+
 def _url(scheme: str, endpoint: tuple[str, int] | None) -> str | None:
     return f"{scheme}://{endpoint[0]}:{endpoint[1]}/" if endpoint else None
 
@@ -171,7 +177,7 @@ def _application(
     url = _url("https", endpoint)
     state: ApplicationState = "not deployed"
     if url is not None and certificate.exists() and application.name not in left_out:
-        state = "answering" if _answers(url, certificate, name) else "not answering"
+        state = "answering" if _answers(asked(url, application.kind), certificate, name) else "not answering"
     return ApplicationStatus(
         name=application.name,
         kind=application.kind,

@@ -47,7 +47,8 @@ class Declaration:
             the application's own; empty: on the public port.
         artefact: gives the file that it is made from, where Debian has none.
         cloud_listeners: the sockets that it opens besides, where it may reach the cloud's API.
-        health: the page that the supervision asks for; its answer needs all that the application needs.
+        health: the page that `medicarche status` and the supervision ask for; its answer needs all that the
+            application needs.
         traits: whom its port is for, what its people can be, whether it is a directory.
         service_account: it asks the directory with an account of its own, before it knows who logs in.
     """
