@@ -40,15 +40,16 @@ FIELDS = {
     "image": {
         "id", "name", "status", "visibility", "disk_format", "min_disk", "min_ram", "size", "created_at",
     },
+    "application_credential": {"id", "name", "description", "project_id", "roles", "unrestricted"},
 }  # fmt: skip
 
 
 class _Asker:
     """Asks, and notes the answers under names; removes at the end what was made."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, person: Connection) -> None:
         assert connections.admin is not None
-        self.member, self.admin = connections.member, connections.admin
+        self.member, self.admin, self.person = connections.member, connections.admin, person
         self.noted: dict[str, tuple[object, ...]] = {}
         self.cleanup = contextlib.ExitStack()
 
@@ -60,12 +61,13 @@ class _Asker:
         body: object = None,
         *,
         admin: bool = False,
+        by: Connection | None = None,
         kind: str = "",
         **options: Any,  # noqa: ANN401 - requests' options
     ) -> dict[str, Any]:
         """Ask once, note the answer, and return its body."""
         service, _, path = path.partition(":")
-        connection: Connection = self.admin if admin else self.member
+        connection: Connection = by or (self.admin if admin else self.member)
         proxy = getattr(connection.sdk, service)
         answer = proxy.request(path, method, json=body, raise_exc=False, **options)
         content = answer.json() if answer.content and "json" in answer.headers.get("Content-Type", "") else {}
@@ -95,29 +97,34 @@ def _name(content: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _asking(connections: Connections) -> Iterator[_Asker]:
-    asker = _Asker(connections)
+def _asking(connections: Connections, person: Connection) -> Iterator[_Asker]:
+    asker = _Asker(connections, person)
     with asker.cleanup:
         yield asker
 
 
 def answers(
-    connections: Connections, limit: Callable[[str, int], contextlib.AbstractContextManager[None]]
+    connections: Connections,
+    limit: Callable[[str, int], contextlib.AbstractContextManager[None]],
+    person: Connection,
 ) -> dict[str, tuple[object, ...]]:
     """Ask a cloud, and leave it as it was.
 
     Args:
         connections: the cloud, as a member and as an admin.
         limit: sets a quota of Neutron's for the member's project, for a while.
+        person: a member with a password, no application credential; with the roles member and reader.
 
     Returns:
         What was asked → status, then the error's name, or the fields that we read and that were missing.
     """
-    with _asking(connections) as asker:
+    with _asking(connections, person) as asker:
         _networks(asker, limit)
+        _gateways(asker)
         _groups(asker)
         _compute(asker)
         _images(asker)
+        _credentials(asker)
         return asker.noted
 
 
@@ -142,6 +149,13 @@ def _networks(a: _Asker, limit: Callable[[str, int], contextlib.AbstractContextM
     a.later(path)
     a.ask("interface added", "PUT", f"{path}/add_router_interface", {"subnet_id": made})
     a.ask("interface added again", "PUT", f"{path}/add_router_interface", {"subnet_id": made})
+    body = {"router": {"name": "contract"}}
+    other = a.ask("another router made", "POST", "network:/routers", body, kind="router")
+    a.ask(
+        "interface of another router added", "PUT", f"network:/routers/{other['id']}/add_router_interface",
+        {"subnet_id": made},
+    )  # fmt: skip
+    a.ask("unused router removed", "DELETE", f"network:/routers/{other['id']}")
     a.ask("router in use removed", "DELETE", path)
     a.ask("subnet in use removed", "DELETE", f"network:/subnets/{made}")
     a.ask("network in use removed", "DELETE", f"network:/networks/{network}")
@@ -161,6 +175,23 @@ def _networks(a: _Asker, limit: Callable[[str, int], contextlib.AbstractContextM
     a.ask("port removed again", "DELETE", f"network:/ports/{port}")
     a.ask("absent floating IP removed", "DELETE", f"network:/floatingips/{ABSENT}")
     a.ask("absent router removed", "DELETE", f"network:/routers/{ABSENT}")
+
+
+def _gateways(a: _Asker) -> None:
+    mark = f"medicarche:contract:{uuid.uuid4()}"
+    body: dict[str, Any] = {"name": "contract-outside", "router:external": True, "description": mark}
+    network = a.ask(
+        "external network made", "POST", "network:/networks", {"network": body}, admin=True, kind="network"
+    )
+    a.later(f"network:/networks/{network['id']}", admin=True)
+    subnet = {"network_id": network["id"], "ip_version": 4, "cidr": "172.28.0.0/24", "enable_dhcp": False}
+    a.ask("external subnet made", "POST", "network:/subnets", {"subnet": subnet}, admin=True, kind="subnet")
+    gateway = {"network_id": network["id"], "external_fixed_ips": [{"ip_address": "172.28.0.9"}]}
+    body = {"router": {"name": "contract", "external_gateway_info": gateway}}
+    a.ask("gateway's address chosen by a member", "POST", "network:/routers", body)
+    router = a.ask("gateway's address chosen", "POST", "network:/routers", body, admin=True, kind="router")
+    a.later(f"network:/routers/{router['id']}", admin=True)
+    a.ask("gateway's address chosen again", "POST", "network:/routers", body, admin=True)
 
 
 def _groups(a: _Asker) -> None:
@@ -229,3 +260,47 @@ def _images(a: _Asker) -> None:
     a.ask("absent property removed", "PATCH", path, [{"op": "remove", "path": "/absent"}], **headers)
     a.ask("image removed", "DELETE", path)
     a.ask("image removed again", "DELETE", path)
+
+
+def _credentials(a: _Asker) -> None:
+    path = f"identity:/users/{a.person.user_id}/application_credentials"
+    secret = uuid.uuid4().hex
+    wanted = {"name": f"contract-{uuid.uuid4()}", "description": "medicarche:contract:x", "secret": secret}
+
+    def body(role: str, **more: str) -> dict[str, Any]:
+        roles = [{"name": role}]
+        return {"application_credential": {**wanted, **more, "roles": roles, "unrestricted": False}}
+
+    made = a.ask("credential made", "POST", path, body("reader"), by=a.person, kind="application_credential")
+    one = f"{path}/{made['id']}"
+    a.noted["roles of the credential"] = tuple(sorted(role["name"] for role in made["roles"]))
+    a.ask("credential made again", "POST", path, body("reader"), by=a.person)
+    found = a.ask("credentials", "GET", path, by=a.person, params={"name": wanted["name"]})
+    a.noted["credentials of the name"] = tuple(
+        (tuple(sorted(FIELDS["application_credential"] - set(raw))), "secret" in raw)
+        for raw in found["application_credentials"]
+    )
+    other = {"name": f"contract-{uuid.uuid4()}"}
+    a.ask("credential with a role that its maker lacks", "POST", path, body("admin", **other), by=a.person)
+    a.ask("credential with an absent role", "POST", path, body("absent", **other), by=a.person)
+    theirs = path.replace(a.person.user_id, a.admin.user_id)
+    a.ask("credential made for somebody else", "POST", theirs, body("reader", **other), by=a.person)
+    headers = {"X-Auth-Token": _token(a, made["id"], secret)}
+    by_it: dict[str, Any] = {"headers": headers, "authenticated": False}
+    a.ask("credentials listed by one", "GET", path, by=a.person, **by_it)
+    a.ask("credential made by one", "POST", path, body("reader", **other), by=a.person, **by_it)
+    a.ask("credential removed by one", "DELETE", one, by=a.person, **by_it)
+    a.ask("credential removed", "DELETE", one, by=a.person)
+    a.ask("credential removed again", "DELETE", one, by=a.person)
+    _token(a, made["id"], secret, "token by a credential that is gone")
+
+
+def _token(a: _Asker, identifier: str, secret: str, what: str = "token by a credential") -> str:
+    """Log in with an application credential."""
+    given = {"id": identifier, "secret": secret}
+    identity = {"methods": ["application_credential"], "application_credential": given}
+    answer = a.person.sdk.identity.request(
+        "/auth/tokens", "POST", json={"auth": {"identity": identity}}, raise_exc=False, authenticated=False
+    )
+    a.noted[what] = (answer.status_code,)
+    return str(answer.headers.get("X-Subject-Token", ""))

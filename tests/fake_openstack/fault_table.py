@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fake_openstack.faults import Fault, Kind
+from fake_openstack.faults import BESIDE, Fault, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fake_openstack.sweep import Call, Rig
 
-__all__ = ["ROWS", "Row"]
+__all__ = ["LIES", "ROWS", "Row", "more_fields", "strange_states", "without"]
 
 GONE_FOR_LONG = 1000
 
@@ -104,7 +104,7 @@ def _items(body: Any) -> list[Any]:  # noqa: ANN401 - JSON
     return lists[0] if lists else []
 
 
-def _without(choose: Callable[[list[Any]], list[Any]]) -> Callable[[Any], Any]:
+def without(choose: Callable[[list[Any]], list[Any]]) -> Callable[[Any], Any]:
     def change(body: Any) -> Any:  # noqa: ANN401 - JSON
         items = _items(body)
         items[:] = choose(items)
@@ -113,19 +113,19 @@ def _without(choose: Callable[[list[Any]], list[Any]]) -> Callable[[Any], Any]:
     return change
 
 
-def _more(value: Any) -> Any:  # noqa: ANN401 - JSON
+def more_fields(value: Any) -> Any:  # noqa: ANN401 - JSON
     """Add fields that nobody knows to every object."""
     if isinstance(value, dict):
-        more = {key: _more(item) for key, item in value.items()}
+        more = {key: more_fields(item) for key, item in value.items()}
         return more if set(value) <= {"href", "rel"} else {**more, "x_new": {"of": ["a", "later", "release"]}}
-    return [_more(item) for item in value] if isinstance(value, list) else value
+    return [more_fields(item) for item in value] if isinstance(value, list) else value
 
 
-def _strange(value: Any) -> Any:  # noqa: ANN401 - JSON
+def strange_states(value: Any) -> Any:  # noqa: ANN401 - JSON
     """Give all objects a state that nobody knows."""
     if isinstance(value, dict):
-        return {key: "PONDERING" if key == "status" else _strange(item) for key, item in value.items()}
-    return [_strange(item) for item in value] if isinstance(value, list) else value
+        return {key: "PONDERING" if key == "status" else strange_states(item) for key, item in value.items()}
+    return [strange_states(item) for item in value] if isinstance(value, list) else value
 
 
 def _cut(rig: Rig, call: Call) -> list[Fault]:
@@ -156,6 +156,12 @@ def _raw(text: bytes) -> Callable[[Rig, Call], list[Fault]]:
     return _fault(Kind.CHANGE, raw=text)
 
 
+#: what a list may leave out
+LIES: dict[str, Callable[[list[Any]], list[Any]]] = {
+    "first of the list missing": lambda items: items[1:],
+    "last of the list missing": lambda items: items[:-1],
+    "list empty": lambda _items: [],
+}
 _SLOW_DOWN = {"headers": {"Retry-After": "3"}, "status": 429}
 _AT_A_DATE = {"headers": {"Retry-After": "Fri, 31 Dec 2027 23:59:59 GMT"}, "status": 429}
 _NONE = _fault(Kind.CHANGE)
@@ -163,6 +169,7 @@ ROWS = (
     Row("killed before the request", _NONE, _any, killed="before the request"),
     Row("killed after the request", _fault(Kind.LATE), _writes, killed="after the request", spare=True),
     Row("killed after the answer", _NONE, _any, killed="after the answer"),
+    Row("another run beside it", _NONE, _api, killed=BESIDE, honest=False),
     Row("request lost", _fault(Kind.DROP), _any, survives=True),
     Row("answer lost", _fault(Kind.LOSE), _any, survives=True),
     Row("request comes late", _fault(Kind.LATE), _writes, spare=True),
@@ -195,26 +202,23 @@ ROWS = (
     Row("403 quota", _refusal(403, "OverQuota", "Quota exceeded for instances"), _posts),
     Row("413 quota", _refusal(413, "OverQuota", "Quota exceeded"), _posts),
     Row("token expired", _expired, _api, survives=True),
-    Row(
-        "first of the list missing",
-        _fault(Kind.CHANGE, change=_without(lambda i: i[1:])),
-        _lists,
-        honest=False,
+    *(
+        Row(
+            f"{name}{word}",
+            _fault(Kind.CHANGE, change=without(choose), times=times),
+            _lists,
+            honest=False,
+        )
+        for name, choose in LIES.items()
+        for word, times in (("", 1), (" twice", 2), (" for good", GONE_FOR_LONG))
     ),
-    Row(
-        "last of the list missing",
-        _fault(Kind.CHANGE, change=_without(lambda i: i[:-1])),
-        _lists,
-        honest=False,
-    ),
-    Row("list empty", _fault(Kind.CHANGE, change=_without(lambda _i: [])), _lists, honest=False),
     Row("page by page", _paged, _lists, survives=True),
     Row("paging cut short", _cut, _lists, honest=False),
     Row("next page refused", _second_page(status=400), _lists, paged=True),
     Row("next page answers 500", _second_page(status=500), _lists, survives=True, paged=True),
     Row("next page lost", _second_page(kind=Kind.LOSE), _lists, survives=True, paged=True),
-    Row("unknown fields", _fault(Kind.CHANGE, change=_more), _answers_json, survives=True),
-    Row("unknown states", _fault(Kind.CHANGE, change=_strange), _answers_json),
+    Row("unknown fields", _fault(Kind.CHANGE, change=more_fields), _answers_json, survives=True),
+    Row("unknown states", _fault(Kind.CHANGE, change=strange_states), _answers_json),
     Row("half of the JSON", _raw(b'{"half": ["of the'), _answers_json),
     Row("a page of HTML", _raw(b"<html><body>Log in</body></html>"), _answers_json),
     Row("no body", _raw(b""), _answers_json),

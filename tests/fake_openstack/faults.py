@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Fault", "Faults", "Kind"]
+__all__ = ["BESIDE", "Fault", "Faults", "Kind"]
 
+#: instead of a kill, another run of the same, from another machine, goes by in that moment
+BESIDE = "another run"
 WRITES = {"POST", "PUT", "PATCH", "DELETE"}
 
 
@@ -67,6 +69,8 @@ class Faults:
         self.dead = False
         self._dies_at: tuple[int, bool] | None = None
         self._late: list[list[Any]] = []
+        #: calls that were struck since the last revival
+        self.struck = 0
 
     def order(self, fault: Fault) -> None:
         """Let a fault strike."""
@@ -85,6 +89,7 @@ class Faults:
             self._dies_at = None
             self._ordered.clear()
             self._late.clear()
+            self.struck = 0
 
     def pardon(self) -> None:
         """Forget what was ordered; what was put off is still done."""
@@ -127,5 +132,6 @@ class Faults:
                     fault.skip -= 1
                     continue
                 fault.times -= 1
+                self.struck += 1
                 return fault
             return None

@@ -110,6 +110,12 @@ class Keystone:
         user = self._owner(request)
         self._need_password(request)
         wanted = request.json["application_credential"]
+        named = {role["name"] for role in wanted["roles"]}
+        known = {role for one in self.users.values() for role in one.roles}
+        if absent := named - known:
+            raise refuse(404, "Not Found", f"Could not find role: {absent.pop()}.")
+        if named - set(self.users[user].roles):
+            raise refuse(400, "Bad Request", "Invalid application credential: Could not find role assignment")
         if any(
             (raw["_user"], raw["name"]) == (user, wanted["name"])
             for raw in self.application_credentials.values()
@@ -162,6 +168,10 @@ class Keystone:
                     user = self.users[raw["_user"]]
                     roles = tuple(role["name"] for role in raw["roles"])
                     return replace(user, roles=roles), True
+                if named or given.get("id") == raw["id"]:
+                    break
+            else:
+                raise refuse(404, "Not Found", "Could not find Application Credential.")
         else:
             given = identity["password"]["user"]
             known = self.users.get(given["name"])

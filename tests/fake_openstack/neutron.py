@@ -44,6 +44,11 @@ def _refuse(status: int, code: str, message: str) -> Refusal:
     return Refusal(status, {"NeutronError": {"type": code, "message": message, "detail": ""}})
 
 
+def _taken(address: str, subnet: Raw) -> Refusal:
+    message = f"IP address {address} already allocated in subnet {subnet['id']}"
+    return _refuse(409, "IpAddressAlreadyAllocated", message)
+
+
 class Neutron:
     """The network service."""
 
@@ -167,6 +172,7 @@ class Neutron:
         if network["project_id"] != request.who.project_id and not request.who.admin:
             raise _refuse(403, "PolicyNotAuthorized", "rule:create_subnet is disallowed by policy")
         cidr = ipaddress.ip_network(subnet["cidr"])
+        subnet.setdefault("gateway_ip", str(cidr[1]))
         for other in self.subnets.values():
             if other["network_id"] == network["id"] and ipaddress.ip_network(other["cidr"]).overlaps(cidr):
                 raise _refuse(400, "InvalidInput", "Requested subnet overlaps with another subnet")
@@ -182,7 +188,7 @@ class Neutron:
         router["external_gateway_info"] = self._gateway(request, router["external_gateway_info"])
         return self._keep("routers", router)
 
-    def _gateway(self, request: Request, wanted: Raw | None) -> Raw | None:
+    def _gateway(self, request: Request, wanted: Raw | None, but: str = "") -> Raw | None:
         if not wanted:
             return None
         if wanted.get("external_fixed_ips") and not request.who.admin:
@@ -193,6 +199,9 @@ class Neutron:
             raise _refuse(400, "BadRequest", "No subnet on the external network")
         fixed = (wanted.get("external_fixed_ips") or [{}])[0]
         address = fixed.get("ip_address") or self._free(subnet)
+        holders = [r["external_gateway_info"] for r in self.routers.values() if r["id"] != but]
+        if any(f["ip_address"] == address for info in holders if info for f in info["external_fixed_ips"]):
+            raise _taken(address, subnet)
         fixed_ips = [{"subnet_id": subnet["id"], "ip_address": address}]
         return {"network_id": wanted["network_id"], "external_fixed_ips": fixed_ips, "enable_snat": True}
 
@@ -209,6 +218,13 @@ class Neutron:
             if port["fixed_ips"][0]["subnet_id"] == subnet["id"]:
                 raise _refuse(400, "BadRequest", "Bad router request: Router already has a port on subnet")
         network = self.networks[subnet["network_id"]]
+        if any(
+            f["ip_address"] == subnet["gateway_ip"]
+            for p in self.ports.values()
+            for f in p["fixed_ips"]
+            if f["subnet_id"] == subnet["id"]
+        ):
+            raise _taken(subnet["gateway_ip"], subnet)
         port = self._port(
             network, subnet, "network:router_interface", router["id"], address=subnet["gateway_ip"]
         )
@@ -314,7 +330,9 @@ class Neutron:
         item, path = self._item(request), request.groups[0]
         changes = dict(request.json[COLLECTIONS[path]])
         if "external_gateway_info" in changes:
-            changes["external_gateway_info"] = self._gateway(request, changes["external_gateway_info"])
+            changes["external_gateway_info"] = self._gateway(
+                request, changes["external_gateway_info"], item["id"]
+            )
         item |= changes
         if path == "floatingips":
             self._associate(item)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import re
 import socket
 import threading
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from fake_openstack.faults import Faults, Kind
+from fake_openstack.wire import HTTP_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +66,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(fault.status, fault.headers, fault.raw or b"{}")
         elif answer is not None:
             status, headers, body = answer
+            if fault is not None and fault.change is not None and body and status < HTTP_ERRORS:
+                body = json.dumps(fault.change(json.loads(body))).encode()
             self._send(status, headers, body if fault is None or fault.raw is None else fault.raw)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - http.server's own names

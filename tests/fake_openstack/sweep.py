@@ -10,7 +10,7 @@ import io
 import re
 import threading
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 from unittest.mock import patch
@@ -20,6 +20,7 @@ from rich.console import Console
 from fake_openstack import foreign
 from fake_openstack.cloud import FakeOpenStack
 from fake_openstack.company import NAME, company
+from fake_openstack.faults import BESIDE
 from fake_openstack.fixtures import still_clock
 from medicarche import converge
 from medicarche.cli import _tell
@@ -29,7 +30,7 @@ from medicarche.errors import MedicarcheError
 from medicarche.plan import make_plan, plan_destroy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import requests
@@ -85,16 +86,25 @@ class Call:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is run: ``provision`` or ``destroy``, and whether the environment is there before."""
+    """What is run: ``provision`` or ``destroy``; whether the environment is there before, and what it lacks.
+
+    Attributes:
+        name: for people.
+        destroys: it is a ``destroy``.
+        there: the environment is there.
+        lacking: somebody has taken away a part of it.
+    """
 
     name: str
     destroys: bool = False
     there: bool = False
+    lacking: bool = False
 
 
 SCENARIOS = (
     Scenario("provision"),
     Scenario("idle provision", there=True),
+    Scenario("mending provision", there=True, lacking=True),
     Scenario("destroy", destroys=True, there=True),
 )
 
@@ -145,13 +155,16 @@ class Outcome:
 
 
 @contextmanager
-def _fatal(call: Call | None, when: str) -> Iterator[None]:
-    """Send requests as usual until the one at which the process is killed, and none after that."""
+def _fatal(call: Call | None, when: str, other: Callable[[], object]) -> Iterator[None]:
+    """Send requests as usual until the one at which the process is killed, and none after that.
+
+    Where it isn't killed but another run goes on at that moment, from elsewhere, requests are sent as usual.
+    """
     if call is None:
         yield
         return
     lock = threading.Lock()
-    seen, dead = 0, False
+    seen, dead, there = 0, False, False
     send = _HttpAdapter.send
 
     def fatal_send(
@@ -159,14 +172,17 @@ def _fatal(call: Call | None, when: str) -> Iterator[None]:
         request: requests.PreparedRequest,
         **options: Any,  # noqa: ANN401 - requests' own options
     ) -> requests.Response:
-        nonlocal seen, dead
+        nonlocal seen, dead, there
         with lock:
             if dead:
                 raise Killed
-            if fatal := call.like(request.method or "", request.path_url):
+            if fatal := not there and call.like(request.method or "", request.path_url):
                 seen += 1
-                fatal = dead = seen == call.number
-        if not fatal:
+                fatal = there = seen == call.number
+                dead = fatal and when != BESIDE
+        if fatal and when == BESIDE:
+            other()
+        if not fatal or when == BESIDE:
             return send(self, request, **options)
         if when != "before the request":
             send(self, request, **options)
@@ -192,6 +208,7 @@ class Rig:
         with self.connected() as connections:
             foreign.make(connections)
         self._calls: dict[Scenario, list[Call]] = {}
+        self._besides = 0
         self.foreign_ids = frozenset(self._objects())
         self.empty = self.fake.snapshot()
         self.foreign = self._objects()
@@ -218,6 +235,21 @@ class Rig:
     def prepare(self, scenario: Scenario) -> None:
         """Bring the cloud to where the scenario begins."""
         self.fake.restore(self.provisioned if scenario.there else self.empty)
+        if scenario.lacking:
+            self._take_away()
+
+    def _take_away(self) -> None:
+        """Take away what nothing of ours stands on: the servers, their floating addresses, the rules."""
+        neutron, nova = self.fake.neutron, self.fake.nova
+        ours = f"medicarche:{NAME}:"
+        for server in [
+            s for s in nova.servers.values() if s["metadata"].get("medicarche", "").startswith(ours)
+        ]:
+            nova.vanish(server["id"])
+        for store in (neutron.floatingips, neutron.security_group_rules):
+            for identifier, raw in list(store.items()):
+                if str(raw["description"] or "").startswith(ours):
+                    del store[identifier]
 
     def calls(self, scenario: Scenario) -> list[Call]:
         """Return all calls of a scenario that nothing disturbs."""
@@ -237,7 +269,7 @@ class Rig:
         """Run a scenario as the command line does; killed at a call where one is given."""
         reporter = Recorder()
         try:
-            with _fatal(call, killed), self.connected() as connections:
+            with _fatal(call, killed, lambda: self._beside(scenario)), self.connected() as connections:
                 self.apply(connections, self.planned(connections, scenario), reporter)
         except Killed:
             return Outcome("killed", reporter=reporter)
@@ -246,6 +278,12 @@ class Rig:
             code = _tell(Console(file=stream, width=10_000), error)
             return Outcome("told", error, stream.getvalue(), code, reporter)
         return Outcome("done", reporter=reporter)
+
+    def _beside(self, scenario: Scenario) -> None:
+        """Run a scenario from elsewhere while a call of another run is held up; that one may disturb it."""
+        self._besides += 1
+        with suppress(MedicarcheError), self.connected() as connections:
+            self.apply(connections, self.planned(connections, scenario), Recorder())
 
     def apply(self, connections: Connections, planned: Plan, reporter: Recorder) -> None:
         """Run a plan."""
@@ -269,9 +307,13 @@ class Rig:
         faults = row.faults(self, call)
         for fault in faults:
             self.fake.order(fault)
-        times = [fault.times for fault in faults]
+        times, besides = [fault.times for fault in faults], self._besides
         first = self.run(scenario, call if row.killed else None, row.killed)
-        struck = first.ended == "killed" if row.killed else [fault.times for fault in faults] != times
+        struck = (
+            (first.ended == "killed" or self._besides > besides)
+            if row.killed
+            else [fault.times for fault in faults] != times
+        )
         self.fake.page(None)
         self.fake.faults.pardon()
         where = f"{row.name}, at {call} of {scenario.name}: "

@@ -19,7 +19,7 @@ from fake_openstack.faults import Faults, Kind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Answer", "Caller", "HttpServer", "Refusal", "Request", "Router", "new_id"]
+__all__ = ["HTTP_ERRORS", "Answer", "Caller", "HttpServer", "Refusal", "Request", "Router", "new_id"]
 
 OK, HTTP_ERRORS = 200, 400
 

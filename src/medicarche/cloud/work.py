@@ -42,6 +42,8 @@ class Work:
         images: image name → the file to upload.
         external: ids and addresses of external networks.
         progress: says how far an action is, in a few words.
+        looks_first: what is to be created is asked for by its mark first: the environment is there already,
+            so that its lists may have kept something back.
     """
 
     connections: Connections
@@ -50,6 +52,7 @@ class Work:
     images: Mapping[str, Path] = field(default_factory=dict)
     external: frozenset[str] = frozenset()
     progress: Callable[[str], None] = lambda _text: None
+    looks_first: bool = False
 
     @property
     def member(self) -> Connection:
@@ -133,12 +136,14 @@ def create_once(work: Work, post: Callable[[], Raw], find: Callable[[], Sequence
         find: looks for the mark and returns what carries it.
 
     Returns:
-        What was made, or what was found to be made already.
+        What was made, or what was found to be there already.
 
     Raises:
         ApiError: it was refused.
         Ambiguous: POST after POST had no answer, and nothing carries the mark.
     """
+    if work.looks_first and (found := find()):
+        return found[0]
     deadline = work.clock.monotonic() + IN_USE_TIMEOUT
     posts = waits = 0
     while True:

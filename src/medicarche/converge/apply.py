@@ -208,8 +208,12 @@ class _Run:
     def _call(self, work: Work, action: Action) -> None:
         """Run in a worker: do the action, report the end."""
         stage = self._stages[action.id][1]
+        # of what is replaced the old one may still be listed: that would be found
+        looks_first = self._plan.begun and not action.replacement
         try:
-            identifier = act(dataclasses.replace(work, progress=stage.update), action)
+            identifier = act(
+                dataclasses.replace(work, progress=stage.update, looks_first=looks_first), action
+            )
         except BaseException as error:  # noqa: BLE001 - a mistake of ours too: the main thread must hear of it
             self._events.put(_Returned(action, error=error))
         else:

@@ -108,6 +108,7 @@ class Plan:
         kept: address → the cloud's id, of all wanted resources that are there (changed in place or not).
         notes: what the user should know though nothing is done about it.
         conflicts: what stands in the way, one line each; a plan with any must not be run.
+        begun: the cloud holds something of the environment already.
     """
 
     environment: str
@@ -115,6 +116,7 @@ class Plan:
     kept: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
+    begun: bool = False
 
     @property
     def empty(self) -> bool:

@@ -193,6 +193,7 @@ class _Dependencies:
                 yield from self._subnets_of[network]
                 if port is not None:
                     yield from self._way(port, rules=False)
+                    yield from self._other_ways(port)
 
     def _before_subnet(self, action: Action, wanted: Subnet) -> Iterator[Action]:
         if action.verb is Verb.UPDATE:
@@ -228,6 +229,12 @@ class _Dependencies:
         if rules:
             for group in port.security_groups:
                 yield from self._rules_of[group]
+
+    def _other_ways(self, port_address: str) -> Iterator[Action]:
+        """Yield the removals of interfaces by which Neutron might reach a port, and then not let them go."""
+        port = self._wanted.get(port_address)
+        if isinstance(port, Port):
+            yield from (d for d in self._deleted[Kind.ROUTER_INTERFACE] if port.subnet in _referred(d))
 
 
 def _observed(action: Action) -> Observed:

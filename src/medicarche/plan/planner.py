@@ -125,6 +125,7 @@ class _Planner:
             kept=tuple((address, self._kept[address]) for address in sorted(self._kept, key=_creation_order)),
             notes=tuple(self._notes),
             conflicts=tuple(self._conflicts),
+            begun=bool(self._ours),
         )
 
     def _everything_ours(self) -> list[Observed]:
@@ -147,18 +148,22 @@ class _Planner:
             self._delete(address, item, f"carries the same mark as {kept.id}, which is {why}")
         self._compare(wanted, kept)
 
-    def _preference(self, item: Observed) -> tuple[bool, bool, bool, str, str]:
-        """Order duplicates: sound, on what is kept, in use, oldest."""
+    def _preference(self, item: Observed) -> tuple[bool, bool, bool, bool, str, str]:
+        """Order duplicates: sound, on what is kept, in use, in use by what is in use itself, oldest."""
         return (
             self._broken(item),
             any(_stale(self._links.addresses(item, field)) for field in item.resource.references),
             not self._in_use(item),
+            not any(referrer.in_use for referrer in self._referrers(item)),
             item.created_at or "~",
             item.id,
         )
 
     def _in_use(self, item: Observed) -> bool:
-        return item.in_use or bool(self._links.referrers(item.id, self._everything_ours()))
+        return item.in_use or bool(self._referrers(item))
+
+    def _referrers(self, item: Observed) -> list[Observed]:
+        return self._links.referrers(item.id, self._everything_ours())
 
     def _broken(self, item: Observed) -> bool:
         return item.status.upper() in _BROKEN.get(item.resource.kind, ())

@@ -26,6 +26,6 @@ def test_the_fake_answers_as_the_real_one_did(cloud: FakeOpenStack, connections:
         yield
         cloud.neutron.quota[quota] = before
 
-    answered = json.loads(json.dumps(contract.answers(connections, limit)))
+    answered = json.loads(json.dumps(contract.answers(connections, limit, connections.member)))
     assert answered == json.loads(RECORDED.read_text(encoding="utf-8"))
     assert cloud.census() == {}

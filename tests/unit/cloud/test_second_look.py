@@ -24,25 +24,46 @@ def _image(tmp_path: Path) -> Path:
     return path
 
 
+#: what servers can't change: who sees a server on something that isn't there plans another server, and asks
+STOOD_ON = {
+    "/network/v2.0/networks",
+    "/network/v2.0/ports",
+    "/compute/v2.1/os-keypairs",
+    "/compute/v2.1/flavors/detail",
+}
+KINDS = (
+    ("neutron", "networks"),
+    ("neutron", "subnets"),
+    ("neutron", "routers"),
+    ("neutron", "ports"),
+    ("neutron", "security_groups"),
+    ("neutron", "security_group_rules"),
+    ("neutron", "floatingips"),
+    ("nova", "servers"),
+    ("nova", "flavors"),
+    ("glance", "images"),
+)
+
+
 def _emptied(body: Any) -> Any:  # noqa: ANN401 - JSON
     return {key: [] if isinstance(value, list) else value for key, value in body.items()}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/network/v2.0/networks",
-        "/network/v2.0/subnets",
-        "/network/v2.0/routers",
-        "/network/v2.0/ports",
-        "/network/v2.0/security-groups",
-        "/network/v2.0/floatingips",
-        "/compute/v2.1/servers/detail",
-        "/compute/v2.1/os-keypairs",
-        "/compute/v2.1/flavors/detail",
-        "/image/v2/images",
-    ],
+LISTS = (
+    "/network/v2.0/networks",
+    "/network/v2.0/subnets",
+    "/network/v2.0/routers",
+    "/network/v2.0/ports",
+    "/network/v2.0/security-groups",
+    "/network/v2.0/floatingips",
+    "/compute/v2.1/servers/detail",
+    "/compute/v2.1/os-keypairs",
+    "/compute/v2.1/flavors/detail",
+    "/image/v2/images",
 )
+
+
+@pytest.mark.parametrize("path", LISTS)
 def test_a_list_that_comes_back_empty_once_leads_to_nothing(
     cloud: FakeOpenStack, connections: Connections, image: Path, path: str
 ) -> None:
@@ -51,6 +72,33 @@ def test_a_list_that_comes_back_empty_once_leads_to_nothing(
     cloud.order(fault)
     assert plan(connections).empty
     assert not fault.times
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_list_that_comes_back_empty_twice_leads_to_nothing_either(
+    cloud: FakeOpenStack, connections: Connections, image: Path, path: str
+) -> None:
+    """What is to be made in an environment that is there is asked for by its mark before."""
+    provision(connections, image)
+    before, census = cloud.snapshot(), cloud.census()
+    fault = Fault(Kind.CHANGE, "GET", f"{path}($|\\?)", change=_emptied, times=2)
+    cloud.order(fault)
+    provision(connections, image)
+    assert not fault.times
+    assert cloud.census() == census
+    assert plan(connections).empty
+    if path in STOOD_ON:
+        return
+    after = cloud.snapshot()
+    for service, kind in KINDS:
+        assert after[service][kind].keys() == before[service][kind].keys(), kind
+
+
+def test_in_a_new_environment_nothing_is_asked_for_by_its_mark(
+    cloud: FakeOpenStack, connections: Connections, image: Path
+) -> None:
+    provision(connections, image)
+    assert not [path for _, path in cloud.faults.calls if "description=" in path]
 
 
 def test_where_nothing_is_missing_nothing_is_asked_twice(

@@ -115,6 +115,7 @@ class ImageHandler:
             raise ConvergenceError(f"{wanted.address}: there is no file to upload") from None
         connection = self._connection(work, wanted)
         api = connection.image
+        size = path.stat().st_size
         body: dict[str, object] = {
             **dict(wanted.properties),
             "name": wanted.name,
@@ -127,16 +128,18 @@ class ImageHandler:
             ENVIRONMENT: work.environment,
             PROJECT: work.member.project_id,
             RECIPE: wanted.recipe,
-            SIZE: str(path.stat().st_size),
+            SIZE: str(size),
         }
 
         def find() -> list[Raw]:
             ours = {MARK: work.mark(wanted), PROJECT: work.member.project_id, RECIPE: wanted.recipe}
             found = api.collection("/images", "images", limit=1000, **ours)
-            return [raw for raw in found if raw["status"] == "queued"]
+            states = {"queued", "active"} if work.looks_first else {"queued"}
+            return [raw for raw in found if raw["status"] in states and raw.get("size") in {None, size}]
 
         made = create_once(work, lambda: api.post("/images", body), find)
-        self._upload(work, api, str(made["id"]), path)
+        if made["status"] != "active":
+            self._upload(work, api, str(made["id"]), path)
         return str(made["id"])
 
     def _upload(self, work: Work, api: Api, identifier: str, path: Path) -> None:

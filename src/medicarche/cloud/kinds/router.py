@@ -102,12 +102,15 @@ class RouterInterfaceHandler:
                 "router/"
             ):
                 continue
+            # Neutron doesn't let go of one by which a floating address is reached
+            in_use = any(ip.get("router_id") == raw["device_id"] for ip in listing.raw["floatingips"])
             for fixed in raw.get("fixed_ips", ()):
                 subnet = listing.reference(fixed["subnet_id"])
                 name = wanted.get((router, subnet)) or f"{_last(router)}-{_last(subnet)}"
                 listing.add(
                     RouterInterface(name=name, router=router, subnet=subnet),
                     raw,
+                    in_use=in_use,
                     refers=[raw["device_id"], fixed["subnet_id"]],
                     detail={"router_id": raw["device_id"], "address": fixed["ip_address"]},
                 )

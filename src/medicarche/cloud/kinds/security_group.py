@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medicarche.cloud.work import Work, create_once, while_in_use
+from medicarche.plan.model import mark
 from medicarche.plan.resources import Kind, Resource, SecurityGroup, SecurityGroupRule
 
 if TYPE_CHECKING:
@@ -42,8 +43,11 @@ class SecurityGroupHandler:
             lambda: api.post("/security-groups", {"security_group": body})["security_group"],
             lambda: api.collection("/security-groups", "security_groups", description=body["description"]),
         )
+        ours = mark(work.environment, "")
         for rule in made["security_group_rules"]:
-            api.delete(f"/security-group-rules/{rule['id']}")
+            # a group that was there already, and that a list kept back, has ours
+            if not str(rule.get("description") or "").startswith(ours):
+                api.delete(f"/security-group-rules/{rule['id']}")
         return str(made["id"])
 
     def update(self, work: Work, observed: Observed, wanted: SecurityGroup) -> None:

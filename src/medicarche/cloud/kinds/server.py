@@ -80,7 +80,9 @@ class ServerHandler:
             return [
                 raw
                 for raw in api.collection("/servers/detail", "servers")
-                if raw["metadata"].get(METADATA_KEY) == work.mark(wanted) and raw["status"] != "ERROR"
+                if raw["metadata"].get(METADATA_KEY) == work.mark(wanted)
+                and raw["status"] != "ERROR"
+                and raw.get("OS-EXT-STS:task_state") != "deleting"
             ]
 
         return str(create_once(work, lambda: api.post("/servers", {"server": body})["server"], find)["id"])
