@@ -185,7 +185,7 @@ class Nova:
         server["_looks"] -= 1
         if server["_looks"] > 0:
             return
-        if server["OS-EXT-STS:task_state"] == "deleting":
+        if server["OS-EXT-STS:task_state"] == "deleting" and not server["_fault"]:
             self.vanish(server["id"])
             return
         server["OS-EXT-STS:task_state"] = None
@@ -287,7 +287,7 @@ class Nova:
 
     def _delete_server(self, request: Request) -> Answer:
         server = self._server(request)
-        server |= {"OS-EXT-STS:task_state": "deleting", "_looks": self.looks}
+        server |= {"OS-EXT-STS:task_state": "deleting", "_looks": server.get("_removal", self.looks)}
         self._record(request, server["id"], "delete")
         return Answer(204)
 

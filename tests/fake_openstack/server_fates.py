@@ -1,7 +1,7 @@
 """What can become of a server: the rows of the fault table that strike one server of several, not one call.
 
-Each fate befalls the k-th server that is ordered. Before the next run the cloud's people have done what
-``recover`` says, and nothing else.
+Each fate befalls the k-th server that is ordered, or removed. Before the next run the cloud's people have
+done what ``recover`` says, and nothing else.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from fake_openstack.company import company
+from fake_openstack.company import NAME, company
 from fake_openstack.faults import Fault, Kind
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fake_openstack.cloud import FakeOpenStack
     from fake_openstack.sweep import Rig, Scenario
 
-__all__ = ["FATES", "INSTANCES", "RARELY", "WANTED", "Fate", "befall"]
+__all__ = ["FATES", "INSTANCES", "RARELY", "REMOVALS", "WANTED", "Fate", "befall"]
 
 INSTANCES = ("website", "odoo", "syncthing", "nextcloud")
 WANTED = company(INSTANCES)
@@ -114,6 +114,36 @@ FATES = (
 )
 
 
+def _of(become: Callable[[FakeOpenStack, str], None]) -> Callable[[FakeOpenStack, int], None]:
+    """Return what does something to the k-th of our servers in the moment in which its removal is ordered."""
+
+    def strike(fake: FakeOpenStack, k: int) -> None:
+        marks = {s["id"]: str(s["metadata"].get("medicarche", "")) for s in fake.nova.servers.values()}
+        server = [identifier for identifier, text in marks.items() if text.startswith(f"medicarche:{NAME}:")][
+            k
+        ]
+        path = f"/servers/{server}$"
+        fake.order(Fault(Kind.CHANGE, "DELETE", path, before=lambda: become(fake, server)))
+
+    return strike
+
+
+def _stays(fake: FakeOpenStack, server: str) -> None:
+    fake.nova.servers[server]["_removal"] = LONG
+
+
+def _repaired(fake: FakeOpenStack) -> None:
+    for server in fake.nova.servers.values():
+        server["_fault"] = ""
+
+
+REMOVALS = (
+    Fate("stuck in its removal, gone at last", _of(_stays), "still there after its time", _go_on),
+    Fate("ERROR at its removal", _of(_error), "No valid host was found", _repaired),
+    Fate("gone already", _of(_vanished), ""),
+)
+
+
 def befall(rig: Rig, scenario: Scenario, fate: Fate, k: int) -> str:
     """Let a fate befall the k-th server, and say what is wrong; an empty text where nothing is."""
     rig.prepare(scenario)
@@ -123,8 +153,8 @@ def befall(rig: Rig, scenario: Scenario, fate: Fate, k: int) -> str:
         outcome = rig.run(scenario)
         rig.fake.faults.pardon()
         fate.recover(rig.fake)
-        if outcome.ended != "told":
-            return f"{fate.name}, {k}: the run {outcome.ended}"
+        if outcome.ended != ("told" if fate.says else "done"):
+            return f"{fate.name}, {k}: the run {outcome.ended}: {outcome.told}"
         if fate.says not in outcome.told:
             return f"{fate.name}, {k}: told {outcome.told!r}"
         return rig.judge(scenario, outcome)
