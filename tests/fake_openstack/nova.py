@@ -185,11 +185,13 @@ class Nova:
         server["_looks"] -= 1
         if server["_looks"] > 0:
             return
-        if server["OS-EXT-STS:task_state"] == "deleting" and not server["_fault"]:
+        removed = server["OS-EXT-STS:task_state"] == "deleting"
+        fault = server.get("_removal_fault") if removed else server["_fault"]
+        if removed and not fault:
             self.vanish(server["id"])
             return
         server["OS-EXT-STS:task_state"] = None
-        if fault := server["_fault"]:
+        if fault:
             server |= {"status": "ERROR", "fault": {"code": 500, "message": fault, "created": ""}}
         else:
             server["status"] = "ACTIVE"

@@ -132,14 +132,18 @@ def _stays(fake: FakeOpenStack, server: str) -> None:
     fake.nova.servers[server]["_removal"] = LONG
 
 
+def _immovable(fake: FakeOpenStack, server: str) -> None:
+    fake.nova.servers[server]["_removal_fault"] = "Failed to terminate process 1 with SIGKILL"
+
+
 def _repaired(fake: FakeOpenStack) -> None:
     for server in fake.nova.servers.values():
-        server["_fault"] = ""
+        server.pop("_removal_fault", None)
 
 
 REMOVALS = (
     Fate("stuck in its removal, gone at last", _of(_stays), "still there after its time", _go_on),
-    Fate("ERROR at its removal", _of(_error), "No valid host was found", _repaired),
+    Fate("ERROR at its removal", _of(_immovable), "is in ERROR: Failed to terminate", _repaired),
     Fate("gone already", _of(_vanished), ""),
 )
 
