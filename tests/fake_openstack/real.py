@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ NAME = os.environ.get("MEDICARCHE_FAULTS_ON", "")
 ENVIRONMENT = Path(__file__).resolve().parents[1] / "faults" / "real.yaml"
 #: seconds that a command, or a moment in it, may take on a busy machine
 PATIENCE = 300.0
+#: the exit code of a fault of ours
+OUR_FAULT = 70
 by_hand = pytest.mark.skipif(not NAME, reason="MEDICARCHE_FAULTS_ON names no embedded cloud")
 
 
@@ -70,6 +73,8 @@ class Real:
                 provisioning.provision(selection, SilentReporter(), deploy=False).connections.close()
         except MedicarcheError as error:
             return error.exit_code, error.message
+        except Exception:  # noqa: BLE001 - as the command does: a fault of ours
+            return OUR_FAULT, traceback.format_exc()
         return 0, ""
 
     def command(self, *words: str, hosting: Path | None = None) -> subprocess.Popen[str]:

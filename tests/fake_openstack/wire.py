@@ -141,7 +141,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep quiet."""
 
     def _serve(self) -> None:
-        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        raw = self.rfile.read(length)
+        if len(raw) < length:
+            self.close_connection = (
+                True  # the client was killed while it sent: nobody takes that for a request
+            )
+            return
         faults = self.server.faults
         fault = faults.strike(self.command, self.path)
         for work in faults.due():

@@ -210,14 +210,14 @@ def _point(real: Real, point: Point, whole: list[str]) -> str:
         process = real.command(*(("destroy", "--yes") if point.destroys else ("provision", "--no-deploy")))
         faults.order(replace(fault, before=process.kill))
         process.communicate(timeout=PATIENCE)
-        code, ok = process.returncode, {-signal.SIGKILL}
+        code, told, ok = process.returncode, "", {-signal.SIGKILL}
     else:
         faults.order(fault)
-        code, ok = real.run(real.hurt, destroys=point.destroys), {0, 1, 5}
+        (code, told), ok = real.outcome(real.hurt, destroys=point.destroys), {0, 1, 5}
     struck = faults.struck
     faults.revive()
     if code not in (ok if struck else {0}):
-        return f"exit code {code}"
+        return f"exit code {code}: {told}"
     if code == 0 and point.what not in LYING and real.marks() != wanted:
         return f"said that all was done, and there is {real.marks()}"
     if (again := real.outcome(real.hurt, destroys=point.destroys))[0] != 0:

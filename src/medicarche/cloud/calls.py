@@ -249,7 +249,7 @@ class Api:
             raise CloudUnreachable(
                 f"{call}: {error}", hint="Is the cloud up? `medicarche cloud status`"
             ) from error
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, LookupError, TypeError) as error:
             # keystoneauth, at an answer of Keystone's or of the versions' that is JSON and something else
             raise CloudUnreachable(f"{call}: an answer isn't the API's: {error!r}") from error
         except keystone.Unauthorized as error:

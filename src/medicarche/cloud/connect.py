@@ -44,7 +44,7 @@ for _logger in ("keystoneauth", "openstack"):
     logging.getLogger(_logger).addHandler(logging.NullHandler())
 SILENT = "Look at the service itself; `medicarche cloud logs` shows ours."
 #: what keystoneauth stumbles with over answers that are JSON and something else
-NOT_KEYSTONE = (AttributeError, KeyError, TypeError)
+NOT_KEYSTONE = (AttributeError, LookupError, TypeError)
 SERVICES = {"compute": "Nova", "network": "Neutron", "image": "Glance"}
 
 

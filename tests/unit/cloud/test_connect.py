@@ -132,6 +132,16 @@ def test_a_silent_service(cloud: FakeOpenStack, target: Target, path: str, name:
     assert name in caught.value.message
 
 
+def test_a_service_of_no_version(cloud: FakeOpenStack, tmp_path: Path) -> None:
+    """Seen: with an end point that the file names, keystoneauth takes the first of the versions, unlooked."""
+    path = cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
+    override = f"    image_endpoint_override: {cloud.url}/image\n    auth:\n"
+    path.write_text(path.read_text("utf-8").replace("    auth:\n", override), "utf-8")
+    cloud.order(Fault(Kind.CHANGE, "GET", "^/image/?$", raw=b'{"versions": []}', times=100))
+    with pytest.raises(CloudUnreachable, match="a service in the catalogue doesn't answer"):
+        connect(_target(path))
+
+
 def test_an_unknown_region(cloud: FakeOpenStack, tmp_path: Path) -> None:
     path = cloud.write_clouds_yaml(tmp_path / "clouds.yaml", region="Mars")
     with pytest.raises(CloudUnsuitable, match="no region 'Mars'; it has: RegionOne"):
