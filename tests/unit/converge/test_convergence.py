@@ -6,6 +6,7 @@ import base64
 import signal
 import sys
 import threading
+import time
 from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -279,11 +280,18 @@ def test_ctrl_c_lets_what_is_under_way_finish(
     cloud: FakeOpenStack, connections: Connections, image: Path
 ) -> None:
     cloud.nova.looks = 1_000_000
-    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
-    timer.start()
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 60
+        while not cloud.nova.servers and time.monotonic() < deadline:
+            time.sleep(0.01)
+        signal.raise_signal(signal.SIGINT)
+
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
     with pytest.raises(KeyboardInterrupt):
         provision(connections, image)
-    timer.join()
+    interrupting.join()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert [server["status"] for server in cloud.nova.servers.values()] == ["BUILD"]
     (server,) = cloud.nova.servers.values()
