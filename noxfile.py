@@ -52,7 +52,9 @@ def destroy(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Unit tests: no root, no network."""
     install(session, "deploy", "acceptance", also=TESTING)
-    session.run("pytest", "tests/unit", "-n", "auto", *STUCK, *session.posargs)
+    # one process more than cores: there are tests that mostly wait
+    workers = str((os.cpu_count() or 1) + 1)
+    session.run("pytest", "tests/unit", "-n", workers, "--dist=worksteal", *STUCK, *session.posargs)
 
 
 @nox.session

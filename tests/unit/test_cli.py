@@ -31,17 +31,12 @@ def medicarche(*arguments: str, directory: Path, **variables: str) -> subprocess
     )
 
 
-def test_an_unknown_command_is_a_usage_error(tmp_path: Path) -> None:
-    done = medicarche("bulid", directory=tmp_path)
-    assert done.returncode == 64
-    assert "No such command" in done.stderr
-    assert done.stdout == ""
-
-
-def test_help_names_the_exit_codes(tmp_path: Path) -> None:
-    done = medicarche("--help", directory=tmp_path)
-    assert done.returncode == 0
-    assert "3 environment file wrong" in done.stdout
+def here(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run the command in this process, which has imported all that it needs; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["medicarche", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code if isinstance(ended.value.code, int) else int(ended.value.code is not None)
 
 
 def test_a_missing_environment_file_is_named(tmp_path: Path) -> None:
@@ -49,12 +44,30 @@ def test_a_missing_environment_file_is_named(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "environments/medicarche.yaml" in done.stderr
     assert "Traceback" not in done.stderr
+    assert done.stdout == ""
 
 
-def test_the_schema_goes_to_standard_output(tmp_path: Path) -> None:
-    done = medicarche("schema", directory=tmp_path)
-    assert done.returncode == 0
-    assert json.loads(done.stdout)["type"] == "object"
+def test_an_unknown_command_is_a_usage_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert here("bulid", monkeypatch=monkeypatch) == 64
+    told = capsys.readouterr()
+    assert "No such command" in told.err
+    assert told.out == ""
+
+
+def test_help_names_the_exit_codes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert here("--help", monkeypatch=monkeypatch) == 0
+    assert "3 environment file wrong" in capsys.readouterr().out
+
+
+def test_the_schema_goes_to_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert here("schema", monkeypatch=monkeypatch) == 0
+    assert json.loads(capsys.readouterr().out)["type"] == "object"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""For tests that run pytest in a process of its own."""
+"""For tests that run pytest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evidence travels with a test's report, and no secret does; by runs of pytest in a process of their own."""
+"""Evidence travels with a test's report, and no secret does; by runs of pytest inside the test's own."""
 
 from __future__ import annotations
 
@@ -61,8 +61,9 @@ def test_evidence_travels_and_secrets_dont(
 ) -> None:
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # ours, not the one of the run in it
     pytester.makeconftest(CONFTEST)
+    pytester.makeini("[pytest]\njunit_family = xunit1\n")  # as the project's: with room for properties
     pytester.makepyfile(test_x=TESTS)
-    result = pytester.runpytest_subprocess("--strict-markers", "--junit-xml=junit.xml", "-rA", *workers)
+    result = pytester.runpytest_inprocess("--strict-markers", "--junit-xml=junit.xml", "-rA", *workers)
     result.assert_outcomes(passed=2, failed=1)
     seen = _seen(pytester.path / "seen.jsonl")
     assert [(when, [item["title"] for item in items]) for when, items in seen["test_shows"]] == [

@@ -1,4 +1,4 @@
-"""The pytest plug-in, by runs of pytest in a process of their own."""
+"""The pytest plug-in, by runs of pytest inside the test's own: a process each would import all again."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def run(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
             path = pytester.path / f"{name.replace('__', '/')}.py"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(textwrap.dedent(content), encoding="utf-8")
-        return pytester.runpytest_subprocess("--strict-markers", *arguments)
+        return pytester.runpytest_inprocess("--strict-markers", *arguments)
 
     return write_and_run
 
 
-def test_a_run_without_acceptance_tests_imports_nothing_slow(run: Callable[..., pytest.RunResult]) -> None:
-    result = run(
-        test_unit="""
+def test_a_run_without_acceptance_tests_imports_nothing_slow(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest('pytest_plugins = ("medicarche.pytest_plugin",)')
+    pytester.makepyfile("""
         import sys
         def test_nothing():
             slow = {"openstack", "paramiko", "requests", "ruamel", "medicarche.target"}
             assert slow & set(sys.modules) == set()
-        """
-    )
+        """)
+    result = pytester.runpytest_subprocess()
     result.assert_outcomes(passed=1)
     assert "requirements" not in result.stdout.str()
 

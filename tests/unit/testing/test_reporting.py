@@ -1,4 +1,4 @@
-"""The acceptance report that a run writes, by runs of pytest in a process of their own."""
+"""The acceptance report that a run writes, by runs of pytest inside the test's own."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ REQUIREMENTS = "".join(f"CLOUD-{n}: {{en: 'Wish {n}.', fr: 'Souhait {n}.'}}\n" f
 
 def _run(pytester: pytest.Pytester, *arguments: str) -> tuple[pytest.RunResult, Path]:
     pytester.makeconftest('pytest_plugins = ("medicarche.pytest_plugin",)')
+    pytester.makeini("[pytest]\njunit_family = xunit1\n")  # as the project's: with room for properties
     folder = pytester.path / "tests" / "acceptance"
     folder.mkdir(parents=True, exist_ok=True)
     pytester.makepyfile(**{"tests/acceptance/test_x": TESTS})
     (pytester.path / "wishes.yaml").write_text(REQUIREMENTS, encoding="utf-8")
-    result = pytester.runpytest_subprocess("--requirements=wishes.yaml", *arguments, "tests/acceptance")
+    result = pytester.runpytest_inprocess("--requirements=wishes.yaml", *arguments, "tests/acceptance")
     return result, pytester.path / "reports" / "acceptance"
 
 
