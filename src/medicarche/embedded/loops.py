@@ -17,45 +17,65 @@ if TYPE_CHECKING:
 
 __all__ = ["Loop", "attached", "detach", "of_instances"]
 
+#: what the kernel puts behind the path of a file that is gone
+_DELETED = " (deleted)"
+
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """A loop device, and the inode number and path (in its own name space) of the file behind it."""
+    """A loop device and the file behind it.
+
+    Attributes:
+        device: ``/dev/loop3``.
+        inode: the file's inode number.
+        file: its path, in its own mount name space; with ``(deleted)`` behind it where it is.
+        filesystem: the device number of the file system that the file is on, ``0:60``.
+    """
 
     device: str
     inode: int
     file: str
+    filesystem: str = ""
 
 
 def attached() -> tuple[Loop, ...]:
     """Return the loop devices of the machine that have a file behind them."""
-    output = run(["losetup", "--list", "--json", "--output", "NAME,BACK-INO,BACK-FILE"])
+    output = run(["losetup", "--list", "--json", "--output", "NAME,BACK-INO,BACK-FILE,BACK-MAJ:MIN"])
     if not output.strip():
         return ()
     entries = json.loads(output)["loopdevices"]
-    return tuple(Loop(e["name"], int(e["back-ino"]), e["back-file"] or "") for e in entries)
+    return tuple(
+        Loop(e["name"], int(e["back-ino"]), e["back-file"] or "", (e["back-maj:min"] or "").strip())
+        for e in entries
+    )
 
 
-def of_instances(loops: Iterable[Loop], instances: Path) -> tuple[Loop, ...]:
+def of_instances(loops: Iterable[Loop], instances: Path, filesystem: str = "") -> tuple[Loop, ...]:
     """Choose the loop devices of the instances whose disks lie below a folder.
 
     A disk is the instance's when the instance's identifier is in its path and its inode is that of the file
     here: overlayfs shows the inode of the file that it took from below. Where the instance is deleted, the
-    identifier alone can't say whose it was.
+    number of the file system says whose it was, as long as the device is attached: till then the kernel gives
+    the number to no other one.
 
     Args:
         loops: all of the machine.
         instances: ``/var/lib/nova/instances`` in the cloud's own data.
+        filesystem: the device number of the node's root file system, as in `Loop`; empty: unknown.
     """
     found = []
     for loop in loops:
-        path = PurePosixPath(loop.file.removesuffix(" (deleted)"))
+        path = PurePosixPath(loop.file.removesuffix(_DELETED))
+        if path.parent.parent.name != "instances":
+            continue
         disk = instances / path.parent.name / path.name
         try:
-            if path.parent.parent.name == "instances" and disk.stat().st_ino == loop.inode:
-                found.append(loop)
+            mine = disk.stat().st_ino == loop.inode
         except OSError:
-            continue
+            # lazily detached, so one that is still mounted would stay whole
+            mine = loop.file.endswith(_DELETED) and loop.filesystem == filesystem != ""
+        if mine:
+            found.append(loop)
     return tuple(found)
 
 

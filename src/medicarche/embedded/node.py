@@ -101,7 +101,7 @@ class Node:
             )
         pidfile.write(self._pid_file, process.pid)
         deadline = time.monotonic() + 30
-        while self.leader() is None:
+        while not self._note_filesystem():
             if process.poll() is not None or time.monotonic() > deadline:
                 raise MachineError(
                     f"the node's container didn't start:\n{last_lines(self.console)}",
@@ -148,7 +148,8 @@ class Node:
         """
         left: list[str] = []
         groups = self._groups()
-        disks = loops.of_instances(loops.attached(), self.instances)
+        noted = self._filesystem_file.read_text() if self._filesystem_file.exists() else ""
+        disks = loops.of_instances(loops.attached(), self.instances, noted)
         leader = self._leader_in(groups)
         if leader is not None:
             # the process name space dies with its first process, whatever the others do
@@ -167,7 +168,7 @@ class Node:
                 f"these of the cloud {self.name} can't be removed: {', '.join(left)}",
                 hint="try again: medicarche cloud down",
             )
-        for path in (self._groups_file, self._pid_file):
+        for path in (self._groups_file, self._pid_file, self._filesystem_file):
             path.unlink(missing_ok=True)
 
     @property
@@ -177,6 +178,24 @@ class Node:
     @property
     def _pid_file(self) -> Path:
         return self.run_folder / "node.pid"
+
+    @property
+    def _filesystem_file(self) -> Path:
+        return self.run_folder / "node.filesystem"
+
+    def _note_filesystem(self) -> bool:
+        """Write down the number of the node's root file system, if the node has come as far as having one."""
+        leader = self.leader()
+        if leader is None:
+            return False
+        try:
+            number = Path(f"/proc/{leader}/root").stat().st_dev
+        except OSError:
+            return False
+        if number == Path("/").stat().st_dev:
+            return False
+        self._filesystem_file.write_text(f"{os.major(number)}:{os.minor(number)}")
+        return True
 
     def _command(self, groups: cgroups.Groups, layers: Sequence[Path]) -> list[str]:
         root = self.folder / "root"

@@ -85,6 +85,19 @@ def test_loop_devices_of_this_clouds_instances_only(tmp_path: Path) -> None:
     assert loops.of_instances([mine, *others], tmp_path) == (mine,)
 
 
+def test_a_deleted_servers_disk_is_told_by_its_file_system(tmp_path: Path) -> None:
+    gone = "/var/lib/nova/instances/0a1b_del/disk (deleted)"
+    mine = loops.Loop("/dev/loop1", 7, gone, "0:60")
+    others = [
+        loops.Loop("/dev/loop2", 7, gone, "0:61"),
+        loops.Loop("/dev/loop3", 7, gone.removesuffix(" (deleted)"), "0:60"),
+        loops.Loop("/dev/loop4", 7, "/home/0a1b/disk (deleted)", "0:60"),
+        loops.Loop("/dev/loop5", 7, gone),
+    ]
+    assert loops.of_instances([mine, *others], tmp_path, "0:60") == (mine,)
+    assert loops.of_instances([mine, *others], tmp_path) == ()
+
+
 # --- stale state
 
 
