@@ -25,6 +25,7 @@ __all__ = ["deploy"]
 _TEMPLATES = Path(__file__).parent / "templates"
 _SSHD = "/etc/ssh/sshd_config.d/00-medicarche.conf"
 _PROXY = "/etc/apt/apt.conf.d/95medicarche-proxy"
+_STREAMS = "/etc/nginx/stream.d/"
 _SYSCTL = "/etc/sysctl.d/60-medicarche.conf"
 _SYSCTL_UNIT = "medicarche-sysctl.service"
 _SYSCTL_FILES = (_SYSCTL, f"/etc/systemd/system/{_SYSCTL_UNIT}")
@@ -43,9 +44,9 @@ def deploy(instance: Mapping[str, Any]) -> None:
     parts = [(importlib.import_module(KINDS[a["kind"]].module), a) for a in applications]
     people = [a for a in applications if a["serves"] == "people"]
     wanted = {p for module, a in parts for p in module.packages(a)} | ({"nginx"} if people else set())
-    configuration = _configuration(instance, people)
-    for module, application in parts:
-        configuration += module.files(application, instance)
+    theirs = [file for module, application in parts for file in module.files(application, instance)]
+    streams = any(file.path.startswith(_STREAMS) for file in theirs)
+    configuration = _configuration(instance, people, streams=streams) + theirs
     if instance["supervised"]:
         wanted |= set(supervised.packages(instance))
         configuration += supervised.files(instance)
@@ -72,8 +73,13 @@ def deploy(instance: Mapping[str, Any]) -> None:
         module.deploy(application, instance)
 
 
-def _configuration(instance: Mapping[str, Any], people: Sequence[Mapping[str, Any]]) -> list[File]:
-    """Return the files of every instance, and nginx's where there are applications for ``people``."""
+def _configuration(
+    instance: Mapping[str, Any], people: Sequence[Mapping[str, Any]], *, streams: bool
+) -> list[File]:
+    """Return the files of every instance, and nginx's where there are applications for ``people``.
+
+    ``streams``: an application brings servers below HTTP; nginx has one place for those of all.
+    """
     found = [
         File(_SSHD, render(_TEMPLATES, "sshd.conf.j2")),
         File(_SYSCTL, render(_TEMPLATES, "sysctl.conf.j2")),
@@ -87,7 +93,7 @@ def _configuration(instance: Mapping[str, Any], people: Sequence[Mapping[str, An
     if people:
         sites = render(_TEMPLATES, "sites.conf.j2", **{**instance, "applications": people})
         found += [
-            File("/etc/nginx/nginx.conf", render(_TEMPLATES, "nginx.conf.j2")),
+            File("/etc/nginx/nginx.conf", render(_TEMPLATES, "nginx.conf.j2", streams=streams)),
             File("/etc/nginx/conf.d/medicarche.conf", sites),
             private_tmp("nginx.service"),
             File("/etc/nginx/medicarche.pem", instance["certificate"]),

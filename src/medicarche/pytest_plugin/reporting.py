@@ -189,7 +189,7 @@ def _report(config: pytest.Config, recorder: Recorder, *, interrupted: bool) -> 
             frozenset(
                 r.id
                 for r in requirements.values()
-                if environment is not None and r.application_kind not in {None, *kinds}
+                if environment is not None and r.needs not in {None, *kinds}
             ),
         ),
         tests=tests,

@@ -20,7 +20,8 @@ __all__ = ["Requirement", "load_requirements"]
 
 #: the company's own list; another company names its own file
 _OWN = Path(__file__).with_name("requirements.yaml")
-_KEYS = {"en", "fr", "application_kind"}
+_KINDS = ("application_kind", "needs")
+_KEYS = {"en", "fr", *_KINDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +34,14 @@ class Requirement:
         french: the same.
         application_kind: the kind of application that it is about, or None. A test of a deployed application
             proves the requirement of its kind, and of no other.
+        needs: the kind of application without which there is nothing to prove, or None.
     """
 
     id: str
     english: str
     french: str
     application_kind: str | None = None
+    needs: str | None = None
 
     def text(self, language: str) -> str:
         """Return what it asks for, in ``fr`` or ``en``."""
@@ -69,7 +72,13 @@ def load_requirements(path: Path | None = None) -> Mapping[str, Requirement]:
         raise SpecificationError("\n".join(wrong), hint="each requirement has its text as `en` and as `fr`")
     return MappingProxyType(
         {
-            key: Requirement(key, entry["en"], entry["fr"], entry.get("application_kind"))
+            key: Requirement(
+                key,
+                entry["en"],
+                entry["fr"],
+                entry.get("application_kind"),
+                entry.get("needs", entry.get("application_kind")),
+            )
             for key, entry in entries.items()
         }
     )
@@ -83,6 +92,6 @@ def _mistakes(key: Any, entry: Any) -> list[str]:  # noqa: ANN401 - what somebod
     unknown = [f"{name}: no such key" for name in entry if name not in _KEYS]
     return unknown + [
         f"{name}: {'missing' if name not in entry else 'not a text'}"
-        for name in ("en", "fr", "application_kind")
-        if not isinstance(entry.get(name), str) and (name != "application_kind" or name in entry)
+        for name in ("en", "fr", *_KINDS)
+        if not isinstance(entry.get(name), str) and (name not in _KINDS or name in entry)
     ]

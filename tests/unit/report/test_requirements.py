@@ -67,7 +67,10 @@ def test_another_companys_list_takes_the_place_of_ours(tmp_path: Path) -> None:
     file.write_text("NET-1: {en: A network., fr: Un réseau., application_kind: odoo}\n", encoding="utf-8")
     (requirement,) = load_requirements(file).values()
     assert (requirement.text("fr"), requirement.text("en")) == ("Un réseau.", "A network.")
-    assert requirement.application_kind == "odoo"
+    assert (requirement.application_kind, requirement.needs) == ("odoo", "odoo")
+    file.write_text("NET-2: {en: A network., fr: Un réseau., needs: odoo}\n", encoding="utf-8")
+    (requirement,) = load_requirements.__wrapped__(file).values()
+    assert (requirement.application_kind, requirement.needs) == (None, "odoo")
 
 
 @pytest.mark.parametrize(
@@ -77,6 +80,7 @@ def test_another_companys_list_takes_the_place_of_ours(tmp_path: Path) -> None:
         ("NET-1: {en: 1, fr: Un réseau.}", "NET-1: en: not a text"),
         ("NET-1: {en: a, fr: b, kind: c}", "NET-1: kind: no such key"),
         ("NET-1: {en: a, fr: b, application_kind: 3}", "NET-1: application_kind: not a text"),
+        ("NET-1: {en: a, fr: b, needs: 3}", "NET-1: needs: not a text"),
         ("NET-1: a network", "NET-1: not a mapping"),
         ("1: {en: a, fr: b}", "an id is a word"),
         ("- a", "no requirements"),
