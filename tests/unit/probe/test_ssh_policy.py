@@ -64,7 +64,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[str], int]]:
             transport.add_server_key(host_key)
             try:
                 transport.start_server(server=Server(user_key, methods))
-            except (paramiko.SSHException, EOFError):
+            except (paramiko.SSHException, EOFError, OSError):
                 transport.close()  # the client went away
 
         thread = threading.Thread(target=accept)
