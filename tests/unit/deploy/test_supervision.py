@@ -167,14 +167,19 @@ def test_instances_are_found_by_the_cloud_and_by_their_mark(environment: Environ
     jobs = {job["job_name"]: job for job in configuration.prometheus(seen)["scrape_configs"]}
     for name, port, matching in (("instances", 9100, "reserve"), ("nginx", 9113, "syncthing")):
         (found,) = jobs[name]["openstack_sd_configs"]
-        assert (found["port"], found["identity_endpoint"]) == (port, "http://127.0.0.1:5000/v3")
-        keep, label = jobs[name]["relabel_configs"]
+        assert found["identity_endpoint"] == "http://127.0.0.1:5000/v3"
+        place, keep, label = jobs[name]["relabel_configs"]
+        address = re.fullmatch(place["regex"], f"192.168.222.10:{found['port']}")
+        assert address is not None
+        assert place["replacement"].replace("$1", address[1]) == f"192.168.222.10:{port}"
         assert keep["source_labels"] == label["source_labels"] == ["__meta_openstack_tag_medicarche"]
         mark = f"medicarche:example-supervision:server/{matching}"
         assert re.fullmatch(keep["regex"], mark)
         assert not re.fullmatch(keep["regex"], mark.replace("example-supervision", "other"))
         assert re.fullmatch(label["regex"], mark)[1] == matching  # type: ignore[index] # it is there
-    nginx = jobs["nginx"]["relabel_configs"][0]["regex"]
+    # the same question for both is asked once
+    assert jobs["instances"]["openstack_sd_configs"] == jobs["nginx"]["openstack_sd_configs"]
+    nginx = jobs["nginx"]["relabel_configs"][1]["regex"]
     assert not re.fullmatch(nginx, "medicarche:example-supervision:server/reserve")
     assert jobs["cloud"]["static_configs"][0]["targets"] == ["127.0.0.1:9180"]
 

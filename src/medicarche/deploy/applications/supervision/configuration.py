@@ -36,6 +36,8 @@ _HEADER = "# Written by Medicarche; changes are put back.\n"
 #: an alert comes at most two of these after its condition has held: one scrape, one evaluation
 _INTERVAL = "15s"
 _TIMEOUT = "10s"
+#: an instance that is added is found within this; Prometheus' own default
+_REFRESH = "60s"
 
 
 def as_yaml(data: object) -> str:
@@ -138,7 +140,8 @@ def prometheus(watched: Mapping[str, Any]) -> dict[str, Any]:
 def _discovered(watched: Mapping[str, Any], job: str, port: int, kept: str) -> dict[str, Any]:
     """Find instances by asking Nova; of the project's those that carry the environment's mark.
 
-    ``kept``: a regular expression of the names of those that are meant.
+    ``kept``: a regular expression of the names of those that are meant. What is asked is the same for every
+    job, so that Prometheus asks once for all: each time costs Keystone a log-in and several looks at the token.
     """
     entry = watched["cloud"]["entry"]
     return {
@@ -150,11 +153,17 @@ def _discovered(watched: Mapping[str, Any], job: str, port: int, kept: str) -> d
                 "application_credential_id": entry["auth"]["application_credential_id"],
                 "application_credential_secret": entry["auth"]["application_credential_secret"],
                 "region": entry["region_name"],
-                "port": port,
-                "refresh_interval": "30s",
+                "port": NODE_PORT,
+                "refresh_interval": _REFRESH,
             }
         ],
         "relabel_configs": [
+            {
+                "source_labels": ["__address__"],
+                "regex": "(.+):[0-9]+",
+                "target_label": "__address__",
+                "replacement": f"$1:{port}",
+            },
             {
                 "source_labels": [f"__meta_openstack_tag_{METADATA_KEY}"],
                 "regex": f"medicarche:{watched['environment']}:server/({kept})",
