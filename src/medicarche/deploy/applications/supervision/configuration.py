@@ -141,7 +141,7 @@ def _discovered(watched: Mapping[str, Any], job: str, port: int, kept: str) -> d
     """Find instances by asking Nova; of the project's those that carry the environment's mark.
 
     ``kept``: a regular expression of the names of those that are meant. What is asked is the same for every
-    job, so that Prometheus asks once for all: each time costs Keystone a log-in and several looks at the token.
+    job, so that Prometheus asks once for all: each time costs Keystone a log-in and looks at the token.
     """
     entry = watched["cloud"]["entry"]
     return {
