@@ -275,7 +275,8 @@ def test_a_new_password_is_an_admins_to_give(alone: Connections, folder: Path) -
 
 
 def test_an_admin_of_a_part_of_the_cloud_sees_nobody(cloud: FakeOpenStack, able: Connections) -> None:
-    cloud.order(Fault(Kind.REFUSE, "GET", "/identity/v3/(users|role_assignments)($|[?])", status=403, times=2))
+    lists = "/identity/v3/(users|role_assignments)($|[?])"
+    cloud.order(Fault(Kind.REFUSE, "GET", lists, status=403, times=2))
     planned = plan(able, wanted())
     assert not any("user" in action.id or "role" in action.id for action in planned.actions)
     assert "only an admin of the cloud sees user/claire" in planned.notes[0]
