@@ -57,6 +57,13 @@ def unit(session: nox.Session) -> None:
     session.run("pytest", "tests/unit", "-n", workers, "--dist=worksteal", *STUCK, *session.posargs)
 
 
+@nox.session(name="fault-sample")
+def fault_sample(session: nox.Session) -> None:
+    """A sample of the fault sweep: each row of its table once. No root, no network."""
+    install(session, "deploy", "acceptance", also=TESTING)
+    session.run("pytest", "tests/faults/test_sample.py", "-n", "auto", *STUCK, *session.posargs)
+
+
 @nox.session
 def faults(session: nox.Session) -> None:
     """Fault sweep: all that can go wrong, at every call, on a fake cloud. Minutes; no root, no network."""
@@ -150,5 +157,5 @@ def tests(session: nox.Session) -> None:
     os.environ.setdefault("MEDICARCHE_EMBEDDED_NAME", "t" + hashlib.sha256(bytes(ROOT)).hexdigest()[:6])
     session.log("embedded cloud of these tests: %s", os.environ["MEDICARCHE_EMBEDDED_NAME"])
     proof = ("provision", "acceptance", "load", "lifecycle")
-    for name in ("lint", "types", "unit", *proof, "purge"):
+    for name in ("lint", "types", "unit", "fault-sample", *proof, "purge"):
         session.notify(name)

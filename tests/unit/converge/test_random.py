@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from medicarche.cloud import Connections
 
 Chance = random.Random
-SAMPLE = int(os.environ.get("MEDICARCHE_RANDOM", "10"))
+SAMPLE = int(os.environ.get("MEDICARCHE_RANDOM", "5"))
 
 
 @pytest.fixture(name="able")
