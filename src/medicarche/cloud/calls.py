@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from openstack.proxy import Proxy
     from requests import Response
 
-__all__ = ["AMBIGUOUS_STATUSES", "Ambiguous", "Api", "ApiError", "Clock"]
+__all__ = ["AMBIGUOUS_STATUSES", "NOT_KEYSTONE", "Ambiguous", "Api", "ApiError", "Clock"]
 
+#: what keystoneauth stumbles with over answers that are JSON and something else: Keystone's, the versions'
+NOT_KEYSTONE = (AttributeError, LookupError, TypeError)
 #: how often a call that may be sent again is sent at most
 ATTEMPTS = 6
 #: seconds after which a call isn't sent again: a silent service costs a read time-out each time
@@ -249,8 +251,7 @@ class Api:
             raise CloudUnreachable(
                 f"{call}: {error}", hint="Is the cloud up? `medicarche cloud status`"
             ) from error
-        except (AttributeError, LookupError, TypeError) as error:
-            # keystoneauth, at an answer of Keystone's or of the versions' that is JSON and something else
+        except NOT_KEYSTONE as error:
             raise CloudUnreachable(f"{call}: an answer isn't the API's: {error!r}") from error
         except keystone.Unauthorized as error:
             raise CloudRefused(f"{call}: the token was refused, and so was a new one: {error}") from error

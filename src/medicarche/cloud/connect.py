@@ -16,7 +16,7 @@ from keystoneauth1.identity.base import BaseIdentityPlugin
 from openstack import exceptions as sdk
 from openstack.config.loader import OpenStackConfig
 
-from medicarche.cloud.calls import Api, Clock
+from medicarche.cloud.calls import NOT_KEYSTONE, Api, Clock
 from medicarche.errors import CloudError, CloudRefused, CloudUnreachable, CloudUnsuitable
 
 if TYPE_CHECKING:
@@ -43,8 +43,6 @@ COMPUTE_MICROVERSION = (2, 61)
 for _logger in ("keystoneauth", "openstack"):
     logging.getLogger(_logger).addHandler(logging.NullHandler())
 SILENT = "Look at the service itself; `medicarche cloud logs` shows ours."
-#: what keystoneauth stumbles with over answers that are JSON and something else
-NOT_KEYSTONE = (AttributeError, LookupError, TypeError)
 SERVICES = {"compute": "Nova", "network": "Neutron", "image": "Glance"}
 
 
