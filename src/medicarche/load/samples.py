@@ -103,9 +103,7 @@ class Samples:
                 second,
                 found.count,
                 failed[second],
-                found.percentile(50),
-                found.percentile(95),
-                found.percentile(99),
+                *found.percentiles(50, 95, 99),
             )
 
     def as_json(self) -> dict[str, Any]:

@@ -32,15 +32,17 @@ def timeline(
         if 0 <= int(use.at - began) < length:
             used[int(use.at - began)] = use
     users = [float(second.users) if second else None for second in people]
-    known = [f if f and f.succeeded else None for f in seen]
+    middle, high, highest = zip(
+        *(f.latency.percentiles(50, 95, 99) if f and f.succeeded else (None,) * 3 for f in seen), strict=True
+    )
     columns: dict[str, list[float | None]] = {
         "utilisateurs": users,
         "nouveaux utilisateurs": _new(users),
         "réponses/s": [float(f.succeeded) if f else None for f in seen],
         "échecs/s": [float(f.failed) if f else None for f in seen],
-        "p50 (s)": [f.latency.percentile(50) if f else None for f in known],
-        "p95 (s)": [f.latency.percentile(95) if f else None for f in known],
-        "p99 (s)": [f.latency.percentile(99) if f else None for f in known],
+        "p50 (s)": list(middle),
+        "p95 (s)": list(high),
+        "p99 (s)": list(highest),
         "processeurs": [u.cpu if u else None for u in used],
         "mémoire (Mio)": [u.memory / 2**20 if u else None for u in used],
         "connexions en attente": [float(sum(u.queues.values())) if u else None for u in used],

@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,27 +76,12 @@ def write(report: Report, folder: Path) -> Path:
 
 def html(report: Report) -> str:
     """Return the report as a page to be read on a screen, printed and signed."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    texts: Mapping[str, Mapping[str, str]] = YAML(typ="safe").load(
-        (_HERE / "texts.yaml").read_text(encoding="utf-8")
-    )
-    french = report.language == "fr"
-    environment.filters["day"] = lambda text: _day(text, french=french)
-    environment.filters["time"] = lambda text: dt.datetime.fromisoformat(text).strftime("%H:%M:%S")
-    environment.filters["seconds"] = lambda value: _seconds(value, french=french)
-    environment.filters["picture"] = _picture
     number = {test.id: n for n, test in enumerate(report.tests, start=1)}
     shown = [test for test in report.tests if test.evidence or test.outcome == "failed"]
-    return environment.get_template("report.html.j2").render(
+    return _template(report.language).render(
         report=report,
         style=(_HERE / "templates" / "report.css").read_text(encoding="utf-8"),
-        t={key: found[report.language] for key, found in texts.items()},
+        t={key: found[report.language] for key, found in _texts().items()},
         groups={
             result.id: _groups(test for test in report.tests if result.id in test.requirements)
             for result in report.requirements
@@ -104,6 +90,31 @@ def html(report: Report) -> str:
         shown=shown,
         annexed={test.id for test in shown},
     )
+
+
+@cache
+def _template(language: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    french = language == "fr"
+    environment.filters["day"] = lambda text: _day(text, french=french)
+    environment.filters["time"] = lambda text: dt.datetime.fromisoformat(text).strftime("%H:%M:%S")
+    environment.filters["seconds"] = lambda value: _seconds(value, french=french)
+    environment.filters["picture"] = _picture
+    return environment.get_template("report.html.j2")
+
+
+@cache
+def _texts() -> Mapping[str, Mapping[str, str]]:
+    texts: Mapping[str, Mapping[str, str]] = YAML(typ="safe").load(
+        (_HERE / "texts.yaml").read_text(encoding="utf-8")
+    )
+    return texts
 
 
 def _groups(tests: Iterable[Check]) -> list[_Group]:

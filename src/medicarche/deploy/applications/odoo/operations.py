@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,7 @@ def _wanted(application: Mapping[str, Any], instance: Mapping[str, Any]) -> str:
     return json.dumps(wanted)
 
 
+@cache
 def master_password_hash(password: str) -> str:
     """Return passlib's ``pbkdf2_sha512`` of a password: what stands in a file that services may read.
 
