@@ -175,6 +175,7 @@ def provision(
             with _timed(seconds, "artefacts"):
                 obtained = _artefacts(selection, reporter)
             artefacts, selection = obtained.files, selection.without(obtained.unavailable)
+            _note_blind(selection, reporter)
         if selection.embedded is not None:
             if not selection.embedded.clouds_yaml.exists():
                 selection.embedded.make_room(reporter)
@@ -326,6 +327,11 @@ def _looking(selection: Selection, site: Site) -> dict[str, Any] | None:
     if selection.embedded is None or not any("cloud" in a.egress for a in selection.environment.applications):
         return None
     return {"api": [list(address) for address in site.api], "entry": selection.embedded.reader_entry()}
+
+
+def _note_blind(selection: Selection, reporter: Reporter) -> None:
+    for name in selection.blind:
+        reporter.note(f"{name} doesn't look at the cloud itself: how instances reach its API isn't known")
 
 
 def left_out(selection: Selection) -> frozenset[str]:

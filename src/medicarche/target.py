@@ -57,6 +57,7 @@ class Selection:
         embedded: the embedded cloud, where the target is on it.
         folder: the environment's secrets on that cloud: key pair, authority, credentials, pinned host keys.
         paths: where clouds and caches are kept.
+        blind: applications that the file lets look at the cloud, and that can't look at this one.
     """
 
     environment: Environment
@@ -64,6 +65,7 @@ class Selection:
     embedded: EmbeddedCloud | None
     folder: Path
     paths: Paths
+    blind: tuple[str, ...] = ()
 
     def without(self, names: Collection[str]) -> Selection:
         """Return this selection with those applications left out: declared, and not deployed."""
@@ -127,7 +129,13 @@ def select(options: Options) -> Selection:
             name=cloud, clouds_yaml=None, cloud=cloud, admin_cloud=options.admin_cloud, embedded=False
         )
         return Selection(
-            environment, target, None, options.paths.environment(cloud, environment.name), options.paths
+            # how instances reach its API, and by whose right, is known of the embedded cloud only
+            environment.without_egress("cloud"),
+            target,
+            None,
+            options.paths.environment(cloud, environment.name),
+            options.paths,
+            blind=tuple(a.name for a in environment.applications if "cloud" in a.egress),
         )
     embedded = embedded_cloud(options, environment)
     name = f"embedded-{embedded.name}"

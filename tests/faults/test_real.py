@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ import pytest
 
 from fake_openstack.fault_table import LIES, more_fields, strange_states, without
 from fake_openstack.faults import Fault, Kind
-from fake_openstack.real import ENVIRONMENT, PATIENCE, Real, by_hand, real
+from fake_openstack.real import ENVIRONMENT, PATIENCE, Real, by_hand, real, until
 from medicarche import converge, people, provisioning
 from medicarche.cloud import Target, connect, observe
 from medicarche.errors import CloudRefused, Unreachable
@@ -174,9 +175,11 @@ def _not_without_ssh(selection: Selection, monkeypatch: pytest.MonkeyPatch) -> N
         found = converge.instances(connections, selection.environment.name)
         provisioning.wait_for_instances(selection, connections, found, SilentReporter())
         (instance,) = found
-        stop = ["sudo", "systemd-run", "--on-active=1", "systemctl", "stop", "ssh.socket", "ssh.service"]
+        # later than this session's end, which the stop would take with it
+        later = ["sudo", "systemd-run", "--on-active=1", "--timer-property=AccuracySec=100ms"]
+        stop = [*later, "systemctl", "stop", "ssh.socket", "ssh.service"]
         assert selection.ssh("debian").run(instance, stop)[0] == 0
-        time.sleep(5)
+        until(lambda: not _answers(instance.floating_address or instance.private_address, 22))
         monkeypatch.setattr(provisioning, "READY_TIMEOUT", 10.0)
         # before anything is deployed: this instance lets nothing out, and couldn't fetch a package
         with pytest.raises(Unreachable, match="host: port 22: "):
@@ -188,6 +191,14 @@ def _not_without_ssh(selection: Selection, monkeypatch: pytest.MonkeyPatch) -> N
     planned = provisioning.plan(selection)
     planned.connections.close()
     assert planned.plan.empty
+
+
+def _answers(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 def _undisturbed(real: Real) -> tuple[dict[bool, list[str]], list[str]]:

@@ -17,7 +17,7 @@ _FILES: Final = {service.name: service.log for service in SERVICES}
 #: every unit whose log can be asked for by name
 UNITS: Final = (
     *_FILES,
-    *("mariadb", "rabbitmq-server", "libvirtd"),
+    *("mariadb", "rabbitmq-server", "memcached", "libvirtd"),
     *("medicarche-node", "medicarche-database", "medicarche-identity"),
 )
 

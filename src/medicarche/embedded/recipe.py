@@ -27,7 +27,8 @@ _COMMON: Final = (
     *("systemd", "systemd-sysv", "dbus", "kmod", "procps", "iproute2", "iputils-ping", "iputils-arping"),
     *("netbase", "ca-certificates", "curl", "sudo", "psmisc"),
     # what OpenStack stands on
-    *("mariadb-server", "rabbitmq-server", "python3-pymysql", "python3-openstackclient"),
+    *("mariadb-server", "rabbitmq-server", "memcached"),
+    *("python3-pymysql", "python3-openstackclient"),
     # OpenStack
     *("keystone", "glance-api", "placement-api", "openstack-dashboard"),
     *("nova-api", "nova-conductor", "nova-scheduler", "nova-compute"),
@@ -52,7 +53,7 @@ MASKED_UNITS: Final = (
     *("systemd-udevd-kernel.socket", "systemd-udevd-control.socket", "systemd-sysctl.service"),
     *("systemd-binfmt.service", "systemd-modules-load.service", "systemd-pstore.service"),
     *("systemd-machined.service", "systemd-logind.service", "systemd-networkd.service", "networking.service"),
-    *("apparmor.service", "apt-cacher-ng.service", "apache2.service", "memcached.service", "haproxy.service"),
+    *("apparmor.service", "apt-cacher-ng.service", "apache2.service", "haproxy.service"),
     *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer"),
     *("e2scrub_reap.service", "logrotate.timer", "fstrim.timer", "man-db.timer", "mdmonitor.service"),
     *("lxc.service", "lxc-net.service", "lxc-monitord.service", "keepalived.service", "radvd.service"),

@@ -32,6 +32,9 @@ __all__ = ["Stressor", "stress", "stressors"]
 
 _PACKAGE = "stress-ng"
 _APT = ("sudo", "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet", "--yes")
+#: in the instance: the packages that were there before, for as long as there are others because of us
+_OURS = "/var/lib/medicarche"
+_BEFORE = f"{_OURS}/packages-before-stress"
 _PATIENCE = 300.0
 _MIB = 2**20
 #: seconds until the instance's next sample has come
@@ -140,10 +143,24 @@ class _Patient:
         Raises:
             DeploymentError: it can't be installed.
         """
-        before = self._packages()
+        left = self.run("cat", _BEFORE)
+        if left[0] == 0:
+            # a run that was killed left its packages, and perhaps the limit of swap
+            before = set(left[1].split())
+            self._unlimit_swap()
+        else:
+            before = self._packages()
         if _PACKAGE in before:
             yield
             return
+        code, said = self.run(
+            "sudo", "sh", "-c", f'mkdir -p {_OURS} && echo "$1" > {_BEFORE}', "sh", " ".join(before)
+        )
+        if code:
+            raise DeploymentError(
+                f"{self._instance.name}: its packages can't be noted in {_BEFORE}: {said.strip()[-500:]}",
+                hint="is its disk full? look with: medicarche ssh",
+            )
         self.run(*_APT, "update")
         code, said = self.run(*_APT, "install", "--no-install-recommends", _PACKAGE)
         try:
@@ -157,6 +174,7 @@ class _Patient:
             added = sorted(self._packages() - before)
             if added:
                 self.run(*_APT, "purge", *added)
+            self.run("sudo", "rm", "-f", _BEFORE)
 
     def phase(self, stressor: Stressor | None, name: str) -> _Phase:
         """Use the application lightly, under stress or not, and note what became of it."""
@@ -197,7 +215,10 @@ class _Patient:
         try:
             yield
         finally:
-            self._limit_swap("-1", "max")
+            self._unlimit_swap()
+
+    def _unlimit_swap(self) -> None:
+        self._limit_swap("-1", "max")
 
     def _limit_swap(self, together: str, alone: str) -> None:
         code, said = self.run("sudo", "sh", "-c", _SWAP_LIMIT, "sh", together, alone)

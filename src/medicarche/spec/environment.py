@@ -289,6 +289,11 @@ class Environment:
         applications = (replace(a, deployed=a.deployed and a.name not in names) for a in self.applications)
         return replace(self, applications=tuple(applications))
 
+    def without_egress(self, word: str) -> Environment:
+        """Return this environment with that word taken out of every application's egress."""
+        applications = (replace(a, egress=tuple(w for w in a.egress if w != word)) for a in self.applications)
+        return replace(self, applications=tuple(applications))
+
     def applications_of(self, instance: str) -> tuple[Application, ...]:
         """Return the applications that run in an instance."""
         return tuple(a for a in self.applications if a.instance == instance)
