@@ -353,13 +353,6 @@ def _basic(login: tuple[str, str]) -> dict[str, str]:
 
 
 @pytest.mark.requirement("SUP-3")
-def test_grafana_serves_its_dashboards(machine: Host) -> None:
-    if not machine.package("grafana").is_installed:
-        pytest.skip("Grafana isn't in Debian and isn't installed; Prometheus' own pages stand in for it")
-    assert machine.service("grafana-server").is_running
-
-
-@pytest.mark.requirement("SUP-3")
 def test_the_rules_as_deployed_fire_when_they_should(machine: Host, evidence: Evidence) -> None:
     folder = machine.check_output("mktemp -d")
     try:
