@@ -104,7 +104,7 @@ SERVICES: Final = (
         wsgi_file="/usr/bin/neutron-api",
         processes=3,
         threads=1,
-        extra=(f"pyargv = {_NEUTRON} {_ML2}", "add-header = Connection: close"),
+        extra=(f"pyargv = {_NEUTRON} {_ML2}",),
     ),
     Service("neutron-rpc-server", "neutron", (_NEUTRON, _ML2)),
     _agent("neutron-linuxbridge-agent", "plugins/ml2/ml2_conf.ini", "plugins/ml2/linuxbridge_agent.ini"),

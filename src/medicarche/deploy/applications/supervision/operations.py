@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from medicarche.deploy.applications.supervision import configuration
 from medicarche.deploy.applications.supervision.configuration import AUTHORITIES, FOLDER, as_yaml
 from medicarche.deploy.applications.supervision.rules import instructions, rules
-from medicarche.deploy.operations import File, Unit, run, services
+from medicarche.deploy.asking import ask_together
+from medicarche.deploy.operations import File, Unit, files_question, run, services, services_question
 from medicarche.deploy.operations import files as bring_files
 from medicarche.deploy.templating import render
 
@@ -111,20 +112,15 @@ def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
     secret = {_PROMETHEUS: content}
     if instance["watched"]["cloud"] is not None:
         secret[_CLOUDS] = as_yaml({"clouds": {"supervision": instance["watched"]["cloud"]["entry"]}})
-    # the package has made the account by now
-    run(
-        f"{name}: what is watched",
-        bring_files,
-        [File(path, text, mode="640", owner="root:prometheus") for path, text in secret.items()],
-    )
+    secrets = [File(path, text, mode="640", owner="root:prometheus") for path, text in secret.items()]
     cloud = (_CLOUDS, _EXPORTER, _EXPORTER_UNIT)
     check = f"promtool check config {_PROMETHEUS} > /dev/null"
-    run(
-        f"{name}: Prometheus",
-        services,
-        [
-            Unit("prometheus.service", (_ARGUMENTS,), check=check),
-            Unit("prometheus.service", (_PROMETHEUS, _RULES), "reload", check=check),
-            *([Unit("medicarche-cloud-exporter.service", cloud)] if _CLOUDS in secret else []),
-        ],
-    )
+    started = [
+        Unit("prometheus.service", (_ARGUMENTS,), check=check),
+        Unit("prometheus.service", (_PROMETHEUS, _RULES), "reload", check=check),
+        *([Unit("medicarche-cloud-exporter.service", cloud)] if _CLOUDS in secret else []),
+    ]
+    ask_together([files_question(secrets), services_question(started)])
+    # the package has made the account by now
+    run(f"{name}: what is watched", bring_files, secrets)
+    run(f"{name}: Prometheus", services, started)
