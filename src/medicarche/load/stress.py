@@ -32,9 +32,9 @@ __all__ = ["Stressor", "stress", "stressors"]
 
 _PACKAGE = "stress-ng"
 _APT = ("sudo", "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet", "--yes")
-#: in the instance: the packages that were there before, for as long as there are others because of us
-_OURS = "/var/lib/medicarche"
-_BEFORE = f"{_OURS}/packages-before-stress"
+#: in the instance: the packages that we add, noted before the first of them is there; whole, or not there
+_ADDED = "/var/lib/medicarche/packages-of-stress"
+_NOTE = 'mkdir -p "${0%/*}" && echo "$1" > "$0.new" && mv "$0.new" "$0"'
 _PATIENCE = 300.0
 _MIB = 2**20
 #: seconds until the instance's next sample has come
@@ -143,27 +143,23 @@ class _Patient:
         Raises:
             DeploymentError: it can't be installed.
         """
-        left = self.run("cat", _BEFORE)
-        if left[0] == 0:
+        code, left = self.run("cat", _ADDED)
+        if code == 0:
             # a run that was killed left its packages, and perhaps the limit of swap
-            before = set(left[1].split())
             self._unlimit_swap()
-        else:
-            before = self._packages()
-        if _PACKAGE in before:
+            self._remove(left.split())
+        if _PACKAGE in self._packages():
             yield
             return
-        code, said = self.run(
-            "sudo", "sh", "-c", f'mkdir -p {_OURS} && echo "$1" > {_BEFORE}', "sh", " ".join(before)
-        )
-        if code:
-            raise DeploymentError(
-                f"{self._instance.name}: its packages can't be noted in {_BEFORE}: {said.strip()[-500:]}",
-                hint="is its disk full? look with: medicarche ssh",
-            )
         self.run(*_APT, "update")
-        code, said = self.run(*_APT, "install", "--no-install-recommends", _PACKAGE)
+        install = (*_APT, "install", "--no-install-recommends")
+        code, said = self.run(*install, "--simulate", _PACKAGE)
+        added = [line.split()[1] for line in said.splitlines() if line.startswith("Inst ")]
         try:
+            if not code:
+                code, said = self.run("sudo", "sh", "-c", _NOTE, _ADDED, " ".join(added))
+            if not code:
+                code, said = self.run(*install, _PACKAGE)
             if code:
                 raise DeploymentError(
                     f"{self._instance.name}: {_PACKAGE} can't be installed:\n{said[-500:]}",
@@ -171,10 +167,12 @@ class _Patient:
                 )
             yield
         finally:
-            added = sorted(self._packages() - before)
-            if added:
-                self.run(*_APT, "purge", *added)
-            self.run("sudo", "rm", "-f", _BEFORE)
+            self._remove(added)
+
+    def _remove(self, packages: Sequence[str]) -> None:
+        """Take packages away that were added; dpkg refuses those that others have come to need."""
+        self.run("sudo", "dpkg", "--purge", *packages)
+        self.run("sudo", "rm", "-f", _ADDED)
 
     def phase(self, stressor: Stressor | None, name: str) -> _Phase:
         """Use the application lightly, under stress or not, and note what became of it."""
