@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from fake_openstack.real import ENVIRONMENT, PATIENCE, Real, by_hand, real, unti
 from medicarche import converge, people, provisioning
 from medicarche.cloud import Target, connect, observe
 from medicarche.errors import CloudRefused, Unreachable
+from medicarche.probe import Endpoint, PortState, scan
 from medicarche.progress import SilentReporter
 from medicarche.spec import load_environment
 
@@ -179,7 +179,8 @@ def _not_without_ssh(selection: Selection, monkeypatch: pytest.MonkeyPatch) -> N
         later = ["sudo", "systemd-run", "--on-active=1", "--timer-property=AccuracySec=100ms"]
         stop = [*later, "systemctl", "stop", "ssh.socket", "ssh.service"]
         assert selection.ssh("debian").run(instance, stop)[0] == 0
-        until(lambda: not _answers(instance.floating_address or instance.private_address, 22))
+        door = Endpoint(str(instance.floating_address), 22)
+        until(lambda: scan([door])[door] is not PortState.OPEN)
         monkeypatch.setattr(provisioning, "READY_TIMEOUT", 10.0)
         # before anything is deployed: this instance lets nothing out, and couldn't fetch a package
         with pytest.raises(Unreachable, match="host: port 22: "):
@@ -191,14 +192,6 @@ def _not_without_ssh(selection: Selection, monkeypatch: pytest.MonkeyPatch) -> N
     planned = provisioning.plan(selection)
     planned.connections.close()
     assert planned.plan.empty
-
-
-def _answers(address: str, port: int) -> bool:
-    try:
-        socket.create_connection((address, port), timeout=2).close()
-    except OSError:
-        return False
-    return True
 
 
 def _undisturbed(real: Real) -> tuple[dict[bool, list[str]], list[str]]:
