@@ -169,6 +169,18 @@ def test_odoo_comes_from_unstable_and_nothing_else_does() -> None:
     assert "Signed-By: " in source
 
 
+def test_odoo_listens_by_a_socket_unit_and_stays_down_while_its_database_is_made() -> None:
+    """Its own queue is 16 connections long; and whoever is let in by the socket starts the service."""
+    files = _files("odoo")
+    inner = next(li for li in deploy.KINDS["odoo"].listeners if li.process == "odoo")
+    socket_unit = files["/etc/systemd/system/odoo.socket"].content
+    assert f"ListenStream={inner.address}:{inner.port}\n" in socket_unit
+    assert f"http_port = {inner.port}\n" in files["/etc/odoo/medicarche.conf"].content
+    assert "Requires=odoo.socket\n" in files["/etc/systemd/system/odoo.service.d/medicarche.conf"].content
+    script = next(f.content for path, f in files.items() if path.endswith("odoo_database.py"))
+    assert '["systemctl", "stop", "odoo.socket", "odoo.service"]' in script
+
+
 def test_odoos_databases_are_closed_and_its_websocket_is_open() -> None:
     files = _files("odoo")
     configuration = files["/etc/odoo/medicarche.conf"].content

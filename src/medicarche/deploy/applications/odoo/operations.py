@@ -30,6 +30,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _POSTGRESQL_UNIT = "postgresql@.service"
 _SCRIPT = "/usr/local/lib/medicarche/odoo_database.py"
 _CONFIGURATION = "/etc/odoo/medicarche.conf"
+_SOCKET = "/etc/systemd/system/odoo.socket"
 
 
 def packages(application: Mapping[str, Any]) -> tuple[str, ...]:
@@ -52,6 +53,7 @@ def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[F
         (_CONFIGURATION, "odoo.conf.j2"),
         ("/etc/postgresql-common/createcluster.d/medicarche.conf", "createcluster.conf.j2"),
         ("/etc/systemd/system/odoo.service.d/medicarche.conf", "odoo.service.j2"),
+        (_SOCKET, "odoo.socket.j2"),
         (f"/etc/nginx/applications/{application['name']}.conf", "nginx.conf.j2"),
         (_SCRIPT, "odoo_database.py.j2"),
     ]
@@ -66,7 +68,13 @@ def units(application: Mapping[str, Any], paths: Iterable[str]) -> list[Unit]:
     odoo = tuple(p for p in known if p == _CONFIGURATION or "odoo.service.d" in p)
     # trixie's cluster by its own name, too: whether systemd knows its file is told of it alone
     database = Unit("postgresql@17-main.service", (drop_in(_POSTGRESQL_UNIT),))
-    return [database, Unit("postgresql.service"), Unit("odoo.service", odoo)]
+    # the service's start brings its socket with it; a socket can't be started under a service that runs
+    return [
+        database,
+        Unit("postgresql.service"),
+        Unit("odoo.service", odoo),
+        Unit("odoo.socket", (_SOCKET,)),
+    ]
 
 
 def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
