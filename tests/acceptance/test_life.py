@@ -47,6 +47,10 @@ BY_HAND = {
         "mariadb nextcloud --execute \"DELETE FROM oc_group_user WHERE gid = 'admin'\"",
         "the administrator's group",
     ),
+    "supervision": (
+        "echo '# essai' >> /etc/medicarche/supervision/alertes.yml",
+        "/etc/medicarche/supervision/alertes.yml: differs",
+    ),
 }
 
 

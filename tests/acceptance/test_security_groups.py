@@ -12,6 +12,7 @@ from medicarche.deploy import listeners as listeners_of_application
 from medicarche.plan import derive
 from medicarche.plan.reach import Policy
 from medicarche.plan.resources import Kind, SecurityGroupRule
+from medicarche.private_files import turn
 from medicarche.probe import Endpoint, PortState, compare, firewall, parse_ss, scan
 from medicarche.probe.firewall import Pass
 from medicarche.probe.sockets import SS_COMMAND
@@ -22,6 +23,8 @@ from medicarche.testing.listening import listener
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from openstack.connection import Connection
     from testinfra.host import Host
@@ -139,16 +142,21 @@ def test_each_instances_port_carries_declared_groups_only(
 
 
 def test_an_undeclared_port_on_which_something_listens_doesnt_answer(
-    environment: Environment, instance: InstanceState, machine: Host
+    environment: Environment, instance: InstanceState, machine: Host, run_folder: Path
 ) -> None:
     declared = {w.port for w in listeners(environment, instance.name)}
     port = next(p for p in range(8000, 9000) if p not in declared)
-    with listener(machine, port):
+    with _undisturbed(run_folder, instance), listener(machine, port):
         # it does answer where it is: the silence outside is the security group's
         machine.check_output("timeout 5 bash -c ': < /dev/tcp/127.0.0.1/%s'", str(port))
         machine.check_output("timeout 5 bash -c ': < /dev/tcp/%s/%s'", instance.private_address, str(port))
         endpoint = Endpoint(str(instance.floating_address), port)
         assert scan([endpoint]) == {endpoint: PortState.FILTERED}
+
+
+def _undisturbed(run_folder: Path, instance: InstanceState) -> AbstractContextManager[None]:
+    """Let nothing listen for a test while another process of this run looks at what listens."""
+    return turn(run_folder / f"sockets-{instance.name}.lock")
 
 
 @pytest.fixture(scope="module")
@@ -159,11 +167,12 @@ def _seen() -> dict[str, tuple[Listening, ...]]:
 
 @pytest.fixture
 def sockets(
-    instance: InstanceState, machine: Host, _seen: dict[str, tuple[Listening, ...]]
+    instance: InstanceState, machine: Host, run_folder: Path, _seen: dict[str, tuple[Listening, ...]]
 ) -> tuple[Listening, ...]:
     """All that listens in the instance, but for the operating system's own way to its address (RFC 2131)."""
     if instance.id not in _seen:
-        found = parse_ss(machine.check_output(SS_COMMAND))
+        with _undisturbed(run_folder, instance):
+            found = parse_ss(machine.check_output(SS_COMMAND))
         _seen[instance.id] = tuple(s for s in found if (s.protocol, s.port) != ("udp", 68))
     return _seen[instance.id]
 

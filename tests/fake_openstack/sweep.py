@@ -318,7 +318,7 @@ class Rig:
         self.fake.faults.pardon()
         where = f"{row.name}, at {call} of {scenario.name}: "
         if not struck and not row.paged:
-            return f"{where}nothing struck"
+            return f"{where}nothing struck: {first.ended} {first.told}".rstrip()
         if row.survives and call.of_an_environment and first.ended != "done":
             return f"{where}not survived: {first.told}"
         wrong = self.judge(scenario, first, honest=row.honest, spare=row.spare)

@@ -10,16 +10,16 @@ from medicarche.target import Options, select
 if TYPE_CHECKING:
     import pytest
 
-SUPERVISED = Path(__file__).parents[2] / "environments" / "example-supervision.yaml"
+COMPANY = Path(__file__).parents[2] / "environments" / "medicarche.yaml"
 
 
 def test_only_the_embedded_cloud_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """Elsewhere the word is without effect on all that follows from the file; whose it was is known."""
     monkeypatch.delenv("OS_CLOUD", raising=False)
-    here = select(Options(environment_file=SUPERVISED))
+    here = select(Options(environment_file=COMPANY))
     looking = [a.name for a in here.environment.applications if "cloud" in a.egress]
     assert (looking, here.blind) == (["supervision"], ())
-    elsewhere = select(Options(environment_file=SUPERVISED, cloud="some"))
+    elsewhere = select(Options(environment_file=COMPANY, cloud="some"))
     assert not [a.name for a in elsewhere.environment.applications if "cloud" in a.egress]
     assert elsewhere.blind == ("supervision",)
     rest = {a.name: set(a.egress) - {"cloud"} for a in here.environment.applications}

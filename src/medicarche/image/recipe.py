@@ -59,8 +59,7 @@ _MASKED_BY_HYPERVISOR = {
         *("console-getty.service", "getty@.service", "fstrim.timer"),
         # they show the host's kernel, and one of several instances that start at once may fail to mount them
         *("sys-kernel-debug.mount", "sys-kernel-tracing.mount"),
-        # /run is a tmpfs of the instance already, where Debian's tmpfiles.d/debian.conf makes this folder with the
-        # same mode; the mount failed by chance where several instances started at once
+        # likewise; in /run, a tmpfs already, tmpfiles.d/debian.conf makes this folder as it should be
         "run-lock.mount",
     ),
     "kvm": (),

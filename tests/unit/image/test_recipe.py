@@ -131,7 +131,8 @@ def test_nothing_is_left_to_be_filled_in() -> None:
 def test_a_container_carries_neither_kernel_nor_boot_loader_and_leaves_the_hosts_kernel_alone() -> None:
     assert not [name for name in recipe.packages(IMAGE, "lxc") if name.startswith(("linux-image", "grub"))]
     assert {"systemd-sysctl.service", "systemd-udevd.service"} <= set(recipe.masked_units("lxc"))
-    assert {"sys-kernel-debug.mount", "sys-kernel-tracing.mount", "run-lock.mount"} <= set(recipe.masked_units("lxc"))
+    mounts = {"sys-kernel-debug.mount", "sys-kernel-tracing.mount", "run-lock.mount"}
+    assert mounts <= set(recipe.masked_units("lxc"))
     assert "systemd-udevd.service" not in recipe.masked_units("kvm")
 
 
