@@ -153,9 +153,9 @@ def _reboot_all(provisioned: Built, authority: Path) -> dict[str, dict[str, Any]
             while error is not None and time.monotonic() - began < REBOOT_SECONDS:
                 time.sleep(0.5)
                 try:
-                    # until it goes down, it is the old one that answers
-                    answered = client.get(url, timeout=5).status_code < 500
-                    if answered and _boot(provisioned, instance) != before[instance.name]:
+                    # asked first: an answer that came before may be the old one's, just before it went down
+                    again = _boot(provisioned, instance) != before[instance.name]
+                    if again and client.get(url, timeout=5).status_code < 500:
                         error = None
                 except (requests.RequestException, MedicarcheError, OSError, paramiko.SSHException):
                     pass
