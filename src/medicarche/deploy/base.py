@@ -20,6 +20,8 @@ from medicarche.deploy.templating import render
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from medicarche.deploy.asking import Question
+
 __all__ = ["deploy"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -64,7 +66,10 @@ def deploy(instance: Mapping[str, Any]) -> None:
         units.append(Unit("nginx.service", nginx, "reload", check="nginx -t -q"))
     if instance["supervised"]:
         units += supervised.units(instance)
-    ask_together([files_question(configuration, absent), (Packages, {}), services_question(units)])
+    remains: list[Question] = [] if instance["supervised"] else [(supervised.Remains, {})]
+    ask_together([files_question(configuration, absent), (Packages, {}), services_question(units), *remains])
+    if remains:
+        run("agents that nobody asks any more", supervised.withdraw)
     run("configuration files", files, configuration, absent)
     if wanted:
         run("packages", packages, sorted(wanted))

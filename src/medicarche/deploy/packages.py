@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pyinfra.api.command import StringCommand
 
-__all__ = ["PackageState", "Packages", "packages"]
+__all__ = ["PackageState", "Packages", "packages", "purge_command"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,11 @@ _APT = (
     "DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300"
     " -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
 )
+
+
+def purge_command(names: Iterable[str]) -> str:
+    """Return the command that takes packages away, with their configuration."""
+    return f"{_APT} purge {shlex.join(names)}"
 
 
 def _written_at_once(command: str) -> str:

@@ -1,21 +1,29 @@
-"""What a supervised instance has: its agents, each on the instance's private address only.
+"""What a supervised instance has: agents, each on its private address only; and their end.
 
 Imported in the deployment's own process only.
 """
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medicarche.deploy.operations import File, Unit
+from pyinfra.api.facts import FactBase
+from pyinfra.api.operation import operation
+
+from medicarche.deploy.asking import ask
+from medicarche.deploy.operations import File, Unit, note, shell
+from medicarche.deploy.packages import purge_command
 from medicarche.deploy.templating import render
 from medicarche.spec.supervision import NGINX_PORT, NODE_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Iterable, Mapping
 
-__all__ = ["files", "packages", "units"]
+    from pyinfra.api.command import StringCommand
+
+__all__ = ["Remains", "files", "packages", "units", "withdraw"]
 
 _TEMPLATES = Path(__file__).parent / "templates" / "supervised"
 _SYSTEMD = "/etc/systemd/system"
@@ -30,6 +38,9 @@ _NGINX = (
     f"{_SYSTEMD}/prometheus-nginx-exporter.service.d/medicarche.conf",
 )
 _STATUS = "/etc/nginx/conf.d/medicarche-status.conf"
+#: what nginx loads again when it is younger than the last time
+_SITES = "/etc/nginx/conf.d/medicarche.conf"
+_PACKAGES = ("prometheus-node-exporter", "prometheus-nginx-exporter")
 
 
 def packages(instance: Mapping[str, Any]) -> tuple[str, ...]:
@@ -73,3 +84,42 @@ def units(instance: Mapping[str, Any]) -> list[Unit]:
 def _has_nginx(instance: Mapping[str, Any]) -> bool:
     """Tell whether nginx runs: in front of what people use."""
     return any(application["serves"] == "people" for application in instance["applications"])
+
+
+class Remains(FactBase[list[str]]):
+    """Agents' files and packages that are in the instance, in one command."""
+
+    default = list
+
+    def command(self) -> str:
+        """Ask for both."""
+        paths = shlex.join((_OWN_METRICS, _OWN_UNIT, *_NODE, *_NGINX, _STATUS))
+        return (
+            f"ls -d -- {paths} 2>/dev/null;"
+            f" dpkg-query -W -f '${{db:Status-Abbrev}}|${{Package}}\n' {shlex.join(_PACKAGES)} 2>/dev/null"
+            " | sed -n 's/^.[^n].|//p'; true"
+        )
+
+    def process(self, output: Iterable[str]) -> list[str]:
+        """Read the lines."""
+        return [line.strip() for line in output if line.strip()]
+
+
+@operation()
+def withdraw() -> Generator[StringCommand, None, None]:
+    """Take the agents away again where nobody supervises any more: nothing listens for them."""
+    found = ask(Remains)
+    if not found:
+        return
+    for name in found:
+        note(f"{name}: must not be there")
+    unit = _OWN_UNIT.rpartition("/")[2]
+    there = shlex.join(name for name in found if name.startswith("/"))
+    installed = [name for name in found if not name.startswith("/")]
+    # touched first: nginx is due for a reload then, however soon after this the run may be killed
+    yield shell(
+        f"{{ [ ! -e {_SITES} ] || touch {_SITES}; }} && {{ systemctl disable -q --now {unit} || true; }}"
+        f" && rm -f -- {there} /var/lib/prometheus/node-exporter/medicarche-*.prom && systemctl daemon-reload"
+    )
+    if installed:
+        yield shell(purge_command(installed))

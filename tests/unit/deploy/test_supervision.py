@@ -272,6 +272,17 @@ def test_agents_listen_on_the_private_address_only(environment: Environment, tmp
     assert supervised.packages(job["reserve"]) == ("prometheus-node-exporter",)
 
 
+def test_all_that_an_agent_brings_is_looked_for_when_nobody_supervises(
+    environment: Environment, tmp_path: Path
+) -> None:
+    from medicarche.deploy import supervised  # noqa: PLC0415 - it imports pyinfra
+
+    instance = _job(environment, tmp_path)["syncthing"]
+    brought = [*(f.path for f in supervised.files(instance)), *supervised.packages(instance)]
+    question = supervised.Remains().command()
+    assert [name for name in brought if f" {name} " not in question] == []
+
+
 # --- alerts ------------------------------------------------------------------------------------------------
 
 
