@@ -104,6 +104,15 @@ def told(
         )
     powers = application.traits.roles
     ordered = sorted(application.roles.items(), key=lambda item: (powers.index(item[1]), item[0]))
+    people = {}
+    # an account of its own may read as much anyway
+    if KINDS[application.kind].service_account:
+        theirs = directory.with_all_roles(application.roles, powers)
+        people = {
+            member.login: {"name": member.name, "mail": member.mail, "roles": theirs[member.login]}
+            for member in directory.members
+            if member.login in theirs
+        }
     return {
         "base": base,
         "uri": f"ldaps://{address}:{serving.port}",
@@ -113,6 +122,8 @@ def told(
         # the most powerful first
         "roles": [{"group": f"cn={group},ou=groups,{base}", "role": role} for group, role in ordered],
         "members": directory.with_roles(application.roles, powers),
+        # with all that each of them is, where an application's roles add up
+        "people": people,
     }
 
 

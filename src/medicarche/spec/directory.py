@@ -47,6 +47,20 @@ class Directory:
     groups: Mapping[str, str]
     members: tuple[Member, ...]
 
+    def with_all_roles(self, roles: Mapping[str, str], powers: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+        """Return login → all that the person is in an application, of those who are something there.
+
+        Args:
+            roles: group → role.
+            powers: roles, the most powerful first; each person's are in this order too.
+        """
+        found = {}
+        for member in self.members:
+            theirs = {roles[group] for group in member.groups if group in roles}
+            if theirs:
+                found[member.login] = tuple(sorted(theirs, key=powers.index))
+        return found
+
     def with_roles(self, roles: Mapping[str, str], powers: tuple[str, ...]) -> dict[str, str]:
         """Return login → what the person is in an application, of those who are something there.
 
@@ -54,9 +68,4 @@ class Directory:
             roles: group → role; who is in several groups has the most powerful role.
             powers: roles, the most powerful first.
         """
-        found = {}
-        for member in self.members:
-            theirs = {roles[group] for group in member.groups if group in roles}
-            if theirs:
-                found[member.login] = min(theirs, key=powers.index)
-        return found
+        return {login: theirs[0] for login, theirs in self.with_all_roles(roles, powers).items()}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from medicarche.probe import Client
 
-__all__ = ["LOGINS", "LogIn", "Visit"]
+__all__ = ["LOGINS", "LogIn", "Odoo", "Visit", "unthrottled"]
 
 
 class Visit(NamedTuple):
@@ -82,5 +84,107 @@ class _Syncthing:
         return client.get(f"{url}/rest/system/status", headers=tokens).status_code == 200  # noqa: PLR2004 - else 403
 
 
+class Odoo:
+    """By the login page's form; the role is the first whose groups Odoo says that the person has."""
+
+    #: role → what its people may do, the most powerful first
+    ROLES: Final[Mapping[str, frozenset[str]]] = {
+        "administrator": frozenset({"base.group_system"}),
+        "user": frozenset(
+            {
+                "account.group_account_invoice",
+                "sales_team.group_sale_salesman_all_leads",
+                "stock.group_stock_user",
+            }
+        ),
+        "accounting": frozenset({"account.group_account_user"}),
+        "sales": frozenset({"sales_team.group_sale_salesman_all_leads"}),
+        "stock": frozenset({"stock.group_stock_user"}),
+        "hr": frozenset({"hr.group_hr_user"}),
+        "employee": frozenset({"base.group_user"}),
+    }
+    #: what only administrators may do
+    MANAGERS: Final = frozenset(
+        {
+            "account.group_account_manager",
+            "hr.group_hr_manager",
+            "sales_team.group_sale_manager",
+            "stock.group_stock_manager",
+        }
+    )
+
+    def __call__(
+        self, client: Client, url: str, login: str, password: str, *, local: bool = False
+    ) -> str | None:
+        """Log in by the form, and return the most powerful role."""
+        del local  # the same page
+        page = client.get(f"{url}/web/login").text
+        token = re.search(r'name="csrf_token" value="([^"]+)"', page)
+        assert token, "the login page has no form"  # noqa: S101 - a test's helper
+        data = {"csrf_token": token[1], "login": login, "password": password, "redirect": ""}
+        answer = client.post(f"{url}/web/login", data=data)
+        if answer.status_code != 303:  # noqa: PLR2004 - else the form again
+            assert not self.still(client, url)  # noqa: S101 - a test's helper
+            return None
+        theirs = self.groups(client, url)
+        return next((role for role, groups in self.ROLES.items() if groups <= theirs), None)
+
+    def groups(self, client: Client, url: str) -> frozenset[str]:
+        """Return which of the groups that are named above the person has."""
+        me = self._call(client, url, "/web/session/get_session_info")["uid"]
+        asked = self.MANAGERS.union(*self.ROLES.values())
+        return frozenset(
+            group for group in asked if self.model(client, url, "res.users", "has_group", [me], group)
+        )
+
+    def model(self, client: Client, url: str, name: str, method: str, *arguments: object) -> Any:  # noqa: ANN401 - JSON
+        """Call a model's method as who is logged in, as the web client does."""
+        params = {"model": name, "method": method, "args": arguments, "kwargs": {}}
+        return self._call(client, url, f"/web/dataset/call_kw/{name}/{method}", **params)
+
+    def still(self, client: Client, url: str) -> bool:
+        """Tell whether the session is a person's."""
+        return client.get(f"{url}/odoo").status_code == 200  # noqa: PLR2004 - else to the login page
+
+    @staticmethod
+    def _call(client: Client, url: str, path: str, **params: object) -> Any:  # noqa: ANN401 - JSON
+        answer = client.post(f"{url}{path}", json={"jsonrpc": "2.0", "method": "call", "params": params})
+        told = answer.json()
+        assert "result" in told, told["error"]["data"]["message"]  # noqa: S101 - a test's helper
+        return told["result"]
+
+
 #: kind of application → how people log in
-LOGINS: Final[Mapping[str, LogIn]] = {"syncthing": _Syncthing(), "wordpress": _WordPress()}
+LOGINS: Final[Mapping[str, LogIn]] = {
+    "odoo": Odoo(),
+    "syncthing": _Syncthing(),
+    "wordpress": _WordPress(),
+}
+_LIMIT: Final = "base.login_cooldown_after"
+
+
+@contextmanager
+def unthrottled(client: Client, kind: str, url: str, login: str, password: str) -> Iterator[None]:
+    """Let an application answer every try to log in meanwhile.
+
+    Odoo refuses everybody behind an address for a minute after five failures in a row, whoever tries: a whole
+    company that is tested from one address would be refused without having been looked at.
+
+    Args:
+        client: a visitor, who isn't logged in.
+        kind: of application.
+        url: the application's.
+        login: the local administrator's.
+        password: the local administrator's.
+    """
+    if kind != "odoo":
+        yield
+        return
+    odoo = Odoo()
+    assert odoo(client, url, login, password, local=True) == "administrator", "wait a minute"  # noqa: S101 - a test's helper
+    before = odoo.model(client, url, "ir.config_parameter", "get_param", _LIMIT)
+    odoo.model(client, url, "ir.config_parameter", "set_param", _LIMIT, "0")
+    try:
+        yield
+    finally:
+        odoo.model(client, url, "ir.config_parameter", "set_param", _LIMIT, before)

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from medicarche.probe import Client, Endpoint, PortState, scan
 from medicarche.spec.people_file import COLUMNS
 from medicarche.testing.directory import LEVEL, SUBTREE, Directory, LDAPException, asked_from
-from medicarche.testing.people_log_in import LOGINS, Visit
+from medicarche.testing.people_log_in import LOGINS, Visit, unthrottled
 
 if TYPE_CHECKING:
     import subprocess
@@ -131,15 +131,23 @@ class Company:
 
 
 @pytest.fixture
-def company(
+def company(  # noqa: PLR0917 - fixtures
     declared: Declared,
     users: tuple[Application, ...],
     instances: tuple[InstanceState, ...],
     authority: Path,
     password: Callable[[str], str],
-) -> Company:
-    """The company, as it is now."""
-    return Company(declared, users, {i.name: i.floating_address for i in instances}, authority, password)
+    credentials: Credentials,
+) -> Iterator[Company]:
+    """The company, as it is now; all of it tries to log in from one address."""
+    addresses = {i.name: i.floating_address for i in instances}
+    found = Company(declared, users, addresses, authority, password)
+    with ExitStack() as stack:
+        for user in users:
+            client = stack.enter_context(found.client())
+            local = user.settings["administrator"], str(credentials.get(f"{user.name}/administrator"))
+            stack.enter_context(unthrottled(client, user.kind, found.url(user), *local))
+        yield found
 
 
 # --- the people in it --------------------------------------------------------------------------------------
@@ -425,7 +433,24 @@ class Change:
     joiner: Member
     moved: Member
     group: str
+    promoted: Mapping[str, Member]
     members: tuple[Member, ...]
+
+
+def _promoted(company: Company, busy: set[Member]) -> dict[str, Member]:
+    """Return application → somebody with one of its roles, who is given another one."""
+    found: dict[str, Member] = {}
+    for user in company.users:
+        if len(set(user.roles.values())) > 1:
+            somebody = next(
+                m
+                for m in company.declared.members
+                if m not in busy and len(m.groups) == 1 and company.role(user, m)
+            )
+            busy.add(somebody)
+            other = next(g for g, role in user.roles.items() if role != company.role(user, somebody))
+            found[user.name] = replace(somebody, groups=(other,))
+    return found
 
 
 def _change(company: Company) -> Change:
@@ -437,8 +462,11 @@ def _change(company: Company) -> Change:
     group = next(iter(first.roles))
     joiner = replace(leaver, login="nouvelle.venue", mail="nouvelle.venue@example.org", first_name="Nouvelle")
     moved = replace(mover, groups=(group,), site=site)
-    rest = (m for m in company.declared.members if m not in {leaver, mover})
-    return Change(leaver, joiner, moved, group, (*rest, moved, joiner))
+    promoted = _promoted(company, {leaver, mover})
+    changed = {m.login for m in (leaver, mover, *promoted.values())}
+    rest = (m for m in company.declared.members if m.login not in changed)
+    members = (*rest, moved, joiner, *promoted.values())
+    return Change(leaver, joiner, moved, group, promoted, members)
 
 
 @pytest.mark.requirement("DIR-2")
@@ -483,12 +511,16 @@ def test_who_leaves_is_out_of_everything_and_who_joins_or_moves_is_there(  # noq
         seconds = time.monotonic() - began
         evidence.text("Durée", f"vérifié en {seconds:.1f} s après la fin de provision")
         assert seconds < OUT_SECONDS
-        first = company.users[0]
-        found = {v.login: v.role for v in company.visits([first], [change.joiner, change.moved])}
-        assert found == {
-            change.joiner.login: company.role(first, leaver),
-            change.moved.login: first.roles[change.group],
-        }
+        for user in company.users:
+            found = {v.login: v.role for v in company.visits([user], [change.joiner, change.moved])}
+            assert found == {
+                change.joiner.login: company.role(user, leaver),
+                change.moved.login: user.roles.get(change.group),
+            }
+        for name, somebody in change.promoted.items():
+            (user,) = (u for u in company.users if u.name == name)
+            (visit,) = company.visits([user], [somebody])
+            assert visit.role == user.roles[somebody.groups[0]], f"{somebody.login} in {name}"
         idle = run_medicarche(*file, "plan", "--deploy")
         assert idle.returncode == 0, idle.stdout
     assert asked.lets_in(asked.person(leaver.login), company.password(leaver.login))

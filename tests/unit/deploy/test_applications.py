@@ -8,6 +8,7 @@ import io
 import json
 import re
 import subprocess
+import sys
 import tarfile
 import types
 import xml.etree.ElementTree as ET
@@ -380,3 +381,118 @@ def test_what_the_scripts_are_given_has_no_other_way_than_standard_input() -> No
     wanted = json.loads(operations._wanted(_part("odoo"), _instance("odoo")))
     assert wanted["password"] == _part("odoo")["secrets"]["administrator"]
     assert wanted["modules"][:3] == ["contacts", "crm", "sale_management"]
+    assert wanted["servers"] == []
+    assert wanted["people"] == {}
+    assert "medicarche_directory" not in wanted["modules"]
+
+
+# --- Odoo's people of the directory ------------------------------------------------------------------------
+
+BASE = "dc=medicarche,dc=internal"
+
+
+@pytest.fixture
+def asking() -> dict[str, Any]:
+    """Odoo's part, asking the directory."""
+    part = _part("odoo")
+    part["secrets"]["directory"] = "secret-of-the-service-account"
+    part["directory"] = {
+        "base": BASE,
+        "address": "192.168.222.110:636",
+        "authority": "-----BEGIN CERTIFICATE-----\n",
+        "account": f"cn=odoo,ou=services,{BASE}",
+        "roles": [{"group": f"cn=dsi,ou=groups,{BASE}", "role": "administrator"}],
+        "members": {"alice.moreau": "administrator"},
+        "people": {"alice.moreau": {"name": "Alice Moreau", "mail": "a@example.org", "roles": ["sales"]}},
+    }
+    return part
+
+
+def test_odoo_asks_the_directory_for_its_own_groups_by_a_verified_certificate(asking: dict[str, Any]) -> None:
+    from medicarche.deploy.applications.odoo import operations  # noqa: PLC0415 - pyinfra
+
+    wanted = json.loads(operations._wanted(asking, _instance("odoo")))
+    assert wanted["modules"][-1] == "medicarche_directory"
+    (server,) = wanted["servers"]
+    assert (server["ldap_server"], server["ldap_server_port"]) == ("192.168.222.110", 636)
+    assert server["ldap_filter"] == f"(&(uid=%s)(|(memberOf=cn=dsi,ou=groups,{BASE})))"
+    assert server["create_user"] is False
+    found = {file.path: file for file in operations.files(asking, _instance("odoo"))}
+    assert not [p for p, f in found.items() if "secret-of-the-service-account" in f.content]
+    folder = "/usr/local/lib/medicarche/odoo"
+    assert f"addons_path = {folder}\n" in found["/etc/odoo/medicarche.conf"].content
+    module = found[f"{folder}/medicarche_directory/__init__.py"].content
+    compile(module, "__init__.py", "exec")
+    assert "OPT_X_TLS_REQUIRE_CERT, ldap.OPT_X_TLS_DEMAND" in module
+    assert 'AUTHORITY = "/etc/odoo/directory.pem"' in module
+    assert found["/etc/odoo/directory.pem"].content == asking["directory"]["authority"]
+    (odoo,) = [unit for unit in operations.units(asking, list(found)) if unit.name == "odoo.service"]
+    assert {"/etc/odoo/directory.pem", f"{folder}/medicarche_directory/__init__.py"} <= {*odoo.configuration}
+
+
+class Cursor:
+    """Answers what Odoo's database would, by a word of the query."""
+
+    def __init__(self, answers: dict[str, list[tuple[Any, ...]]]) -> None:
+        self._answers = answers
+        self._found: list[tuple[Any, ...]] = []
+
+    def execute(self, query: str, values: tuple[Any, ...]) -> None:
+        """Find the answer."""
+        assert values == ()
+        (self._found,) = [answer for word, answer in self._answers.items() if word in query]
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """Give it."""
+        return self._found
+
+
+#: Odoo's groups by their external ids
+GROUPS = {
+    "base.group_multi_company": 1,
+    "base.group_user": 2,
+    "base.group_system": 3,
+    "base.group_partner_manager": 4,
+    "sales_team.group_sale_salesman_all_leads": 5,
+    "sales_team.group_sale_manager": 6,
+}
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ((True, "Alice Moreau", "a@example.org", False, [2, 4, 5]), []),
+        # that comes and goes with the number of companies
+        ((True, "Alice Moreau", "a@example.org", False, [1, 2, 4, 5]), []),
+        ((True, "Alice Moreau", "a@example.org", False, [2, 3]), ["alice.moreau becomes sales"]),
+        ((False, "Alice Moreau", "a@example.org", False, [2]), ["alice.moreau is let in (sales)"]),
+        (
+            (True, "Alice", "a@example.org", True, [2, 4, 5]),
+            ["alice.moreau: name", "alice.moreau has a password that the directory knows nothing of"],
+        ),
+        (None, ["alice.moreau is let in (sales)"]),
+    ],
+)
+def test_odoos_people_are_compared_by_their_marks(
+    asking: dict[str, Any], there: tuple[Any, ...] | None, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from medicarche.deploy.applications.odoo import operations  # noqa: PLC0415 - pyinfra
+
+    monkeypatch.setitem(sys.modules, "psycopg2", types.ModuleType("psycopg2"))
+    script = _script("odoo")
+    wanted = json.loads(operations._wanted(asking, _instance("odoo")))
+    left = ("person_bob.le-goff", 8, "bob.le-goff", True, "Bob", "b@example.org", False, [2])
+    gone = ("person_old.one", 9, "old.one", False, "Old", "o@example.org", False, [2])
+    mine = [("person_alice.moreau", 7, "alice.moreau", *there)] if there else []
+    cursor = Cursor(
+        {
+            "'res.groups'": list(GROUPS.items()),
+            "'user_admin'": [(3,), (6,), (1,)],
+            "'medicarche'": [left, gone, *mine],
+        }
+    )
+    assert script.people_differences(cursor, wanted) == ["bob.le-goff is out", *said]
+    chief = {"name": "C", "mail": "c@example.org", "roles": ["administrator"]}
+    people, _ = script.as_wanted(cursor, {**wanted, "people": {"c": chief}})
+    # all that the local administrator has, too
+    assert people["c"]["groups"] == {2, 3, 6}

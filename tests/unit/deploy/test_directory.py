@@ -24,6 +24,8 @@ from medicarche.ssh import Ssh, ensure_key_pair
 FILE = Path(__file__).parents[3] / "environments/example-directory.yaml"
 SITE = Site("raw", "lxc", ("10.20.20.1", 3142), {"debian-13": "abc"}, "ssh-ed25519 AAAA", "physnet")
 BASE = "dc=directory,dc=internal"
+#: the applications that ask it
+USERS = ("website", "syncthing", "odoo")
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Machine:
 
 MACHINES = tuple(
     Machine(name, f"172.21.0.{number}", f"10.20.20.{number}")
-    for number, name in enumerate(("directory", "website", "syncthing"), 110)
+    for number, name in enumerate(("directory", "website", "syncthing", "odoo"), 110)
 )
 
 
@@ -73,14 +75,15 @@ def test_it_is_opened_to_its_users_groups_and_to_no_prefix(environment: Environm
     found = {(r.group, r.direction, r.remote_group, r.remote_prefix) for r in rules}
     own = "security_group/app-directory"
     assert found == {
-        *((own, "ingress", f"security_group/app-{name}", None) for name in ("website", "syncthing")),
-        *((f"security_group/app-{name}", "egress", own, None) for name in ("website", "syncthing")),
+        *((own, "ingress", f"security_group/app-{name}", None) for name in USERS),
+        *((f"security_group/app-{name}", "egress", own, None) for name in USERS),
     }
 
 
 def test_nobody_else_reaches_it_by_the_matrix(environment: Environment) -> None:
-    apart = replace(environment.applications[2], roles={})
-    environment = replace(environment, applications=(*environment.applications[:2], apart))
+    others = {"directory", "website"}
+    applications = (a if a.name in others else replace(a, roles={}) for a in environment.applications)
+    environment = replace(environment, applications=tuple(applications))
     placed = [Placed(m.name, str(m.private_address), m.floating_address) for m in MACHINES]
     policy = Policy(environment, derive(environment, SITE), {p.name: p.private for p in placed})
     points = {p.name: VantagePoint(p.name, "instance", p.private, str(p.floating)) for p in placed}
@@ -113,7 +116,7 @@ def test_slapd_listens_itself_and_nothing_redirects_there(environment: Environme
 
 def test_each_application_is_told_what_it_needs_and_no_more(environment: Environment, tmp_path: Path) -> None:
     parts = _job(environment, tmp_path)
-    serving, website, syncthing = (parts[name][0] for name in ("directory", "website", "syncthing"))
+    serving, website, syncthing, odoo = (parts[name][0] for name in ("directory", *USERS))
     assert website["directory"]["uri"] == "ldaps://172.21.0.110:636"
     assert website["directory"]["account"] == f"cn=website,ou=services,{BASE}"
     assert [r["role"] for r in website["directory"]["roles"]] == ["administrator", "editor", "subscriber"]
@@ -122,11 +125,28 @@ def test_each_application_is_told_what_it_needs_and_no_more(environment: Environ
     # who asks as the person who logs in has no account of its own
     assert "directory" not in syncthing["secrets"]
     assert "service/syncthing" not in serving["secrets"]
-    assert [s["name"] for s in serving["directory"]["services"]] == ["website"]
+    assert syncthing["directory"]["people"] == {}
+    assert [s["name"] for s in serving["directory"]["services"]] == ["website", "odoo"]
+    assert odoo["secrets"]["directory"] == serving["secrets"]["service/odoo"]
     people = [purpose for purpose in serving["secrets"] if purpose.startswith("person/")]
     assert len(people) == 100
-    told = json.dumps([website, syncthing])
+    told = json.dumps([website, syncthing, odoo])
     assert not [1 for purpose in people if serving["secrets"][purpose] in told]
+
+
+def test_who_is_in_several_groups_is_told_with_all_that_they_give(
+    environment: Environment, tmp_path: Path
+) -> None:
+    odoo = _job(environment, tmp_path)["odoo"][0]["directory"]
+    people = odoo["people"]
+    several = {login: p["roles"] for login, p in people.items() if len(p["roles"]) > 1}
+    assert ["accounting", "sales"] in several.values()
+    assert {login: p["roles"][0] for login, p in people.items()} == odoo["members"]
+    directory = environment.directory
+    assert directory is not None
+    member = next(m for m in directory.members if m.login in several)
+    assert people[member.login]["name"] == member.name
+    assert people[member.login]["mail"] == member.mail
 
 
 def test_a_directory_without_address_is_told(environment: Environment, tmp_path: Path) -> None:

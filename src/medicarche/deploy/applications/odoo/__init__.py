@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from medicarche.deploy.applications.settings import administrator, unknown
 from medicarche.deploy.declaration import Declaration
-from medicarche.spec.environment import Listener, Size
+from medicarche.spec.environment import Listener, Size, Traits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from medicarche.spec.environment import Application
 
-__all__ = ["DECLARATION", "MODULES"]
+__all__ = ["DECLARATION", "MODULES", "ROLES"]
 
 #: what the company works with: contacts, customer relations, sales, invoicing, stock, employees
 MODULES = ("contacts", "crm", "sale_management", "account", "stock", "hr")
+#: role → Odoo's groups, by their external ids; the most powerful role first. Who has several roles has the
+#: groups of all. An administrator has all that the local one has besides: each module makes that one its manager
+ROLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "administrator": ("base.group_system",),
+    # all of the work but the employees' files, which hold what is private
+    "user": (
+        "base.group_partner_manager",
+        "account.group_account_invoice",
+        "sales_team.group_sale_salesman_all_leads",
+        "stock.group_stock_user",
+    ),
+    "accounting": ("base.group_partner_manager", "account.group_account_user"),
+    "sales": ("base.group_partner_manager", "sales_team.group_sale_salesman_all_leads"),
+    "stock": ("stock.group_stock_user",),
+    "hr": ("hr.group_hr_user",),
+    "employee": ("base.group_user",),
+}
 _SETTINGS = {"administrator", "country", "modules"}
 
 
@@ -56,5 +73,7 @@ DECLARATION = Declaration(
     host_names=(),
     check_settings=_check_settings,
     module="medicarche.deploy.applications.odoo.operations",
+    traits=Traits(roles=tuple(ROLES)),
+    service_account=True,
     health="/web/login",
 )

@@ -16,7 +16,7 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from medicarche.deploy.applications.odoo import MODULES
+from medicarche.deploy.applications.odoo import MODULES, ROLES
 from medicarche.deploy.hardening import drop_in, private_tmp
 from medicarche.deploy.operations import Differences, File, Unit, note, run
 from medicarche.deploy.templating import render
@@ -30,6 +30,10 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _POSTGRESQL_UNIT = "postgresql@.service"
 _SCRIPT = "/usr/local/lib/medicarche/odoo_database.py"
 _CONFIGURATION = "/etc/odoo/medicarche.conf"
+_ADDONS = "/usr/local/lib/medicarche/odoo"
+#: Odoo's module that asks the directory, and what it believes
+_DIRECTORY = "medicarche_directory"
+_AUTHORITY = "/etc/odoo/directory.pem"
 _SOCKET = "/etc/systemd/system/odoo.socket"
 
 
@@ -56,8 +60,14 @@ def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[F
         (_SOCKET, "odoo.socket.j2"),
         (f"/etc/nginx/applications/{application['name']}.conf", "nginx.conf.j2"),
         (_SCRIPT, "odoo_database.py.j2"),
+        # always: where it has been installed once, Odoo looks for it
+        (f"{_ADDONS}/{_DIRECTORY}/__manifest__.py", "directory_manifest.py.j2"),
+        (f"{_ADDONS}/{_DIRECTORY}/__init__.py", "directory_module.py.j2"),
     ]
+    values |= {"addons": _ADDONS, "authority": _AUTHORITY}
     written = [File(path, render(_TEMPLATES, template, **values)) for path, template in found]
+    if application["directory"]:
+        written.append(File(_AUTHORITY, application["directory"]["authority"]))
     return [*written, private_tmp(_POSTGRESQL_UNIT)]
 
 
@@ -65,7 +75,8 @@ def units(application: Mapping[str, Any], paths: Iterable[str]) -> list[Unit]:
     """Return the services, the database before what needs it."""
     del application
     known = tuple(paths)
-    odoo = tuple(p for p in known if p == _CONFIGURATION or "odoo.service.d" in p)
+    own = {_CONFIGURATION, _AUTHORITY}
+    odoo = tuple(p for p in known if p in own or "odoo.service.d" in p or p.startswith(_ADDONS))
     # trixie's cluster by its own name, too: whether systemd knows its file is told of it alone
     database = Unit("postgresql@17-main.service", (drop_in(_POSTGRESQL_UNIT),))
     # the service's start brings its socket with it; a socket can't be started under a service that runs
@@ -83,10 +94,11 @@ def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
 
 
 def _wanted(application: Mapping[str, Any], instance: Mapping[str, Any]) -> str:
-    """Return what odoo_database.py reads on its standard input; it holds the administrator's password."""
+    """Return what odoo_database.py reads on its standard input; it holds passwords."""
     settings = application["settings"]
+    asks = [_DIRECTORY] if application["directory"] else []
     wanted = {
-        "modules": [*MODULES, *settings.get("modules", "").split()],
+        "modules": [*MODULES, *settings.get("modules", "").split(), *asks],
         "language": instance["language"].partition(".")[0],
         "timezone": instance["timezone"],
         "company": instance["organization"],
@@ -95,8 +107,33 @@ def _wanted(application: Mapping[str, Any], instance: Mapping[str, Any]) -> str:
         "email": f"{settings['administrator']}@{instance['domain']}",
         "password": application["secrets"]["administrator"],
         "url": f"https://{instance['name']}.{instance['domain']}:{application['port']}",
+        "servers": _servers(application),
+        "people": application["directory"]["people"] if application["directory"] else {},
+        "roles": ROLES,
     }
     return json.dumps(wanted)
+
+
+def _servers(application: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the directories that Odoo asks (``res.company.ldap``): ours, or none."""
+    directory = application["directory"]
+    if not directory:
+        return []
+    address, _, port = directory["address"].rpartition(":")
+    groups = "".join(f"(memberOf={role['group']})" for role in directory["roles"])
+    return [
+        {
+            "ldap_server": address,
+            "ldap_server_port": int(port),
+            "ldap_tls": True,
+            "ldap_binddn": directory["account"],
+            "ldap_password": application["secrets"]["directory"],
+            "ldap_base": f"ou=people,{directory['base']}",
+            "ldap_filter": f"(&(uid=%s)(|{groups}))",
+            # who may be in is there before
+            "create_user": False,
+        }
+    ]
 
 
 @cache
