@@ -107,6 +107,15 @@ def test_no_other_login_does(outside: Client, url: str, user: str, password: str
     assert not answer.get("result")
 
 
+def test_wrong_passwords_are_counted_by_visitors_address(outside: Client, url: str, machine: Host) -> None:
+    login = f"nobody.{secrets.token_hex(4)}"
+    assert not form_login(outside, url, login, "wrong")
+    told = machine.check_output("journalctl --unit odoo --no-pager --output cat --grep %s", login)
+    (address,) = re.findall(rf"Login failed for login:{login} from ([0-9.]+)", told)
+    # behind one address everybody would wait for a minute as soon as anybody had guessed five times
+    assert address != "127.0.0.1"
+
+
 # --- the work ----------------------------------------------------------------------------------------------
 
 

@@ -113,7 +113,7 @@ def test_people_may_do_what_their_roles_give_and_nothing_else(
 
 def test_a_login_in_capitals_is_the_same_person(people: People) -> None:
     login = people.with_role("sales")
-    assert people.enters(login.upper())
+    assert people.enters(login.upper(), people.password(login))
     assert not people.enters(login.upper(), "wrong")
 
 

@@ -182,6 +182,15 @@ def test_odoo_listens_by_a_socket_unit_and_stays_down_while_its_database_is_made
     assert '["systemctl", "stop", "odoo.socket", "odoo.service"]' in script
 
 
+@pytest.mark.parametrize("kind", APPLICATIONS)
+def test_no_location_of_nginx_drops_the_headers_of_its_server(kind: str) -> None:
+    """A block that sets one header inherits none (nginx's documentation, ``proxy_set_header``)."""
+    for path, file in _files(kind).items():
+        outer, *blocks = re.split(r"(?m)^location ", file.content) if path.startswith("/etc/nginx/") else [""]
+        if "proxy_set_header" in outer:
+            assert not [block for block in blocks if "proxy_set_header" in block], path
+
+
 def test_odoos_databases_are_closed_and_its_websocket_is_open() -> None:
     files = _files("odoo")
     configuration = files["/etc/odoo/medicarche.conf"].content
@@ -190,6 +199,7 @@ def test_odoos_databases_are_closed_and_its_websocket_is_open() -> None:
     proxy = files["/etc/nginx/applications/odoo.conf"].content
     assert "proxy_pass http://127.0.0.1:8072;" in proxy
     assert "$connection_upgrade" in proxy
+    assert "proxy_set_header X-Forwarded-For $remote_addr;" in proxy
 
 
 def test_the_master_password_is_told_as_a_hash_that_is_the_same_every_time() -> None:

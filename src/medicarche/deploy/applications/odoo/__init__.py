@@ -19,7 +19,7 @@ __all__ = ["DECLARATION", "MODULES", "ROLES"]
 #: what the company works with: contacts, customer relations, sales, invoicing, stock, employees
 MODULES = ("contacts", "crm", "sale_management", "account", "stock", "hr")
 #: role → Odoo's groups, by their external ids; the most powerful role first. Who has several roles has the
-#: groups of all. An administrator has all that the local one has besides: each module makes that one its manager
+#: groups of all. An administrator has all that the local one has besides, whom each module makes its manager
 ROLES: Final[Mapping[str, tuple[str, ...]]] = {
     "administrator": ("base.group_system",),
     # all of the work but the employees' files, which hold what is private
