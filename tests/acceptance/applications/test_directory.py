@@ -583,8 +583,21 @@ def test_its_service_runs_as_its_own_user_and_starts_at_boot(machine: Host) -> N
         assert machine.file(path).mode == mode, path
 
 
-def test_no_password_is_in_a_process_line_a_log_or_a_file_that_others_read(
-    provisioned: Built, machine: Host, credentials: Credentials, application: Application
+#: what is seen by whoever has an account in an instance, and what its services have said
+_EVERYBODY_READS = (
+    "(find /etc /usr/local/lib/medicarche -type f -perm /o=r -exec cat {} +; "
+    "ps -e -o args; journalctl --no-pager --output cat) | LC_ALL=C tr -cd '\\n[:print:]'"
+)
+
+
+def test_no_password_is_in_a_process_line_a_log_or_a_file_that_others_read(  # noqa: PLR0917 - fixtures
+    provisioned: Built,
+    machine: Host,
+    credentials: Credentials,
+    application: Application,
+    users: tuple[Application, ...],
+    instances: tuple[InstanceState, ...],
+    machines: Callable[[InstanceState], Host],
 ) -> None:
     log = (provisioned.selection.folder / "deploy.log").read_text(encoding="utf-8", errors="replace")
     told = machine.check_output("ps -e -o args; journalctl --unit slapd --no-pager --output cat")
@@ -593,5 +606,14 @@ def test_no_password_is_in_a_process_line_a_log_or_a_file_that_others_read(
     own = [credentials.get(name) for name in credentials.names() if name.startswith(prefix)]
     assert own
     assert not [1 for value in own if value and (value in log or value in told)]
+    # what an application asks with, in the instance where it asks
+    services = {user.instance: credentials.get(f"{prefix}service/{user.name}") for user in users}
+    assert [password for password in services.values() if password]
+    for other in instances:
+        password = services.get(other.name)
+        if password:
+            told = machines(other).check_output(_EVERYBODY_READS)
+            assert "Written by Medicarche" in told
+            assert password not in told, other.name
     folder = provisioned.selection.folder / "directory"
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir() if path.is_file()} == {0o600}

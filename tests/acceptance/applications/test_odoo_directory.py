@@ -168,11 +168,18 @@ def test_a_persons_password_is_the_directorys_alone(
 def test_what_is_changed_by_hand_is_told_and_put_back(
     people: People, local: Client, run_medicarche: Run, url: str, evidence: Evidence
 ) -> None:
-    powerful, barred = [login for login, theirs in people.roles.items() if theirs == ("sales",)][:2]
+    powerful, barred, older = [login for login, theirs in people.roles.items() if theirs == ("sales",)][:3]
     named = [("module", "=", "base"), ("name", "=", "group_system")]
     (group,) = _ODOO.model(local, url, "ir.model.data", "search_read", named, ["res_id"])
     _set(local, url, powerful, {"group_ids": [(4, group["res_id"])]})
     _set(local, url, barred, {"active": False})
+    # as an account of before the directory: not marked, with a password of its own
+    mark = _ODOO.model(local, url, "ir.model.data", "search", [("name", "=", f"person_{older}")])
+    _ODOO.model(local, url, "ir.model.data", "unlink", mark)
+    password = secrets.token_urlsafe(18)
+    _set(local, url, older, {"password": password})
+    assert people.enters(older, password)
+    assert not people.enters(older), "the directory's password opens an account that isn't the directory's"
     server = {"company": 1, "ldap_server": "192.0.2.1", "ldap_filter": "(uid=%s)", "ldap_base": "dc=example"}
     _ODOO.model(local, url, "res.company.ldap", "create", {**server, "sequence": 99})
     made = _ODOO.model(local, url, "res.users", "create", {"login": "local.only", "name": "Local"})
@@ -183,13 +190,15 @@ def test_what_is_changed_by_hand_is_told_and_put_back(
         for line in (
             f"{powerful} becomes sales",
             f"{barred} is let in (sales)",
+            f"{older} is let in (sales)",
             "it asks 192.0.2.1, which isn't the directory",
         ):
             assert line in shown.stdout, line
         assert "local.only" not in shown.stdout
         assert run_medicarche("provision").returncode == 0
         assert run_medicarche("plan", "--deploy").returncode == 0
-        for login in (powerful, barred):
+        assert not people.enters(older, password)
+        for login in (powerful, barred, older):
             with people.client() as client:
                 assert people.log_in(client, login) == "sales"
         (kept,) = _ODOO.model(local, url, "res.users", "read", [made], ["active"])
