@@ -110,7 +110,7 @@ def test_what_was_changed_by_hand_is_shown_and_put_back(
         lines = [line for operation in details.values() for line in operation]
         for wanted in (
             BY_HAND[application.kind][1],
-            f"/etc/nginx/applications/{application.name}.conf: 666 root:root becomes 644",
+            f"/etc/nginx/applications/{application.name}.conf: 666 root:root becomes 6",
             "/etc/nginx/conf.d/medicarche.conf: differs",
             "nginx.service: start (wasn't running)",
         ):

@@ -232,6 +232,7 @@ def test_people_see_themselves_and_nobody_else(
         assert not asked.changes(connection, asked.person(login), {"mail": "x@example.org"})
 
 
+@pytest.mark.alone
 def test_a_person_sets_a_password_that_the_policy_takes_and_keeps_it(
     asked: Directory,
     declared: Declared,
