@@ -255,7 +255,7 @@ class _Builder:
             if not isinstance(key_node, ScalarNode):
                 self._problem(line, path, "a key is not a single word; write 'key: value'")
                 continue
-            key = str(key_node.value)
+            key = self._whole(key_node, path)
             here = (*path, key)
             if key == "<<":
                 self._problem(line, here, "merge keys are not part of YAML 1.2; write the values out")
@@ -270,7 +270,7 @@ class _Builder:
         return data
 
     def _scalar(self, node: ScalarNode, path: KeyPath) -> object:
-        tag = str(node.tag)
+        tag, node.value = str(node.tag), self._whole(node, path)
         if tag not in _SCALARS:
             shown = tag.replace(_STANDARD, "!!")
             self._problem(node.start_mark.line + 1, path, f"the tag {shown} is not understood; remove it")
@@ -278,6 +278,16 @@ class _Builder:
         if tag.endswith(":timestamp"):
             return str(node.value)
         return self._yaml.constructor.construct_object(node)
+
+    def _whole(self, node: ScalarNode, path: KeyPath) -> str:
+        """Return a scalar's text: JSON, which is YAML, may escape one character as a pair of surrogates."""
+        text = str(node.value)
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            line = node.start_mark.line + 1
+            self._problem(line, path, "an escape is half of a character; write the character itself")
+            return text.encode("utf-8", "replace").decode("utf-8")
 
     def _problem(self, line: int, path: KeyPath, text: str) -> None:
         self._document.problems.append(Problem(line, _dotted(path), text))

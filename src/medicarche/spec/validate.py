@@ -63,15 +63,18 @@ def validate(document: Document) -> tuple[EnvironmentFile, list[Problem]]:
         that were cut out of lists are noted in the document, so that paths still find their lines.
 
     Raises:
-        SpecificationError: it isn't a mapping, so that nothing in it can be checked.
+        SpecificationError: it isn't a mapping, so that nothing in it can be checked; or a part that is wrong
+            can't be cut out.
     """
     if not isinstance(document.data, dict):
         raise document.error([Problem(1, "", "the file is no environment; write 'key: value' lines")])
     data = copy.deepcopy(document.data)
     problems: list[Problem] = []
     first = True
-    # each round cuts away at least one wrong part: it ends
-    while True:
+    # each round cuts away at least one wrong part, or is the last: it ends
+    before: object = None
+    while data != before:
+        before = copy.deepcopy(data)
         try:
             return EnvironmentFile.model_validate(data), problems
         except ValidationError as error:
@@ -82,6 +85,7 @@ def validate(document: Document) -> tuple[EnvironmentFile, list[Problem]]:
         for detail in reversed(details):
             _cut(document, data, detail)
         first = False
+    raise document.error(problems)
 
 
 def _path(detail: ErrorDetails) -> KeyPath:

@@ -119,6 +119,18 @@ def test_what_is_not_readable_is_one_error(
         assert said.startswith(f"{path}:{line}: ")
 
 
+def test_a_pair_of_surrogates_is_one_character_and_half_of_one_is_told(tmp_path: Path) -> None:
+    """JSON writes characters beyond 16 bits so; the form's check never ended with a key like this."""
+    path = tmp_path / "environment.yaml"
+    wrong = r'"\udb61\udc6e": null'
+    said = "\n".join(_errors(path, _edited({"flavors:\n": f"flavors:\n  {wrong}\n"})))
+    assert chr(0xE846E).encode("unicode_escape").decode() in said
+    path.write_text(_edited({"organization: Laboratory": r'organization: "Virus \ud83e\udda0"'}))
+    assert load_environment(path).organization == "Virus \N{MICROBE}"
+    (said,) = _errors(path, _edited({"organization: Laboratory": r'organization: "Virus \ud83e"'}))
+    assert said == f"{path}:3: organization: an escape is half of a character; write the character itself"
+
+
 def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(SpecificationError, match="there is no such file") as caught:
         load_environment(tmp_path / "none.yaml")
