@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from medicarche.pytest_plugin.options import KIND, PEOPLE, REQUIREMENT, environment_file, requirements_file
+from medicarche.pytest_plugin.options import (
+    DIRECTORY,
+    KIND,
+    PEOPLE,
+    REQUIREMENT,
+    environment_file,
+    requirements_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,11 +91,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("instance_name", [i.name for i in environment.instances])
     if "application_name" in wanted:
         people = metafunc.definition.get_closest_marker(PEOPLE) is not None
+        asking = metafunc.definition.get_closest_marker(DIRECTORY) is not None
         kinds = {marker.args[0] for marker in metafunc.definition.iter_markers(KIND)}
         chosen = [
             pytest.param(a.name, marks=_requirements_of(metafunc.config, a.kind), id=a.name)
             for a in environment.applications
-            if (not kinds or a.kind in kinds) and (not people or a.traits.serves == "people")
+            if (not kinds or a.kind in kinds)
+            and (not people or a.traits.serves == "people")
+            and (not asking or a.roles)
         ]
         metafunc.parametrize("application_name", chosen)
 

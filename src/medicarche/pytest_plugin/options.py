@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from medicarche.target import Options
 
 __all__ = [
+    "DIRECTORY",
     "KIND",
     "LIFECYCLE",
     "PEOPLE",
@@ -27,6 +28,7 @@ __all__ = [
 REQUIREMENT = "requirement"
 KIND = "application_kind"
 PEOPLE = "for_people"
+DIRECTORY = "asks_directory"
 LIFECYCLE = "lifecycle"
 _LAST_PORT = 65_535
 
@@ -99,6 +101,10 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line(
         "markers", f"{PEOPLE}: runs for those applications only that people open in a browser"
+    )
+    config.addinivalue_line(
+        "markers",
+        f"{DIRECTORY}: with {KIND}: for those only that ask the directory; isn't there for none",
     )
     if config.getoption("--without"):
         # for `medicarche provision` too, which tests run as a user does

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
     Run = Callable[..., subprocess.CompletedProcess[str]]
 
-pytestmark = [pytest.mark.requirement("DIR-2"), pytest.mark.application_kind("odoo")]
+pytestmark = [
+    pytest.mark.requirement("DIR-2"),
+    pytest.mark.application_kind("odoo"),
+    pytest.mark.asks_directory,
+]
 
 _AUTHORITY = "/etc/odoo/directory.pem"
 _ODOO = Odoo()
@@ -69,8 +73,7 @@ def people(  # noqa: PLR0917 - fixtures
 ) -> Iterator[People]:
     """The people that the directory has for Odoo."""
     declared: Directory | None = environment.directory
-    if declared is None or not application.roles:
-        pytest.skip("it doesn't ask the directory")
+    assert declared is not None
 
     def password(login: str) -> str:
         return str(credentials.get(f"{declared.application}/person/{login}"))

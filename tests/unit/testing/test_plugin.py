@@ -84,6 +84,25 @@ ACCEPTANCE = """
 """
 
 
+@pytest.mark.parametrize(("file", "tests"), [("medicarche", 0), ("example-directory", 1)])
+def test_a_test_of_who_asks_the_directory_isnt_there_where_nobody_does(
+    run: Callable[..., pytest.RunResult], file: str, tests: int
+) -> None:
+    """A skipped one would leave the requirement of its application's kind unproved."""
+    environment = Path(__file__).parents[3] / "environments" / f"{file}.yaml"
+    result = run(
+        f"--environment={environment}",
+        test_x="""
+        import pytest
+        @pytest.mark.requirement("DIR-2")
+        @pytest.mark.application_kind("odoo")
+        @pytest.mark.asks_directory
+        def test_people(application_name): assert application_name == "odoo"
+        """,
+    )
+    result.assert_outcomes(passed=tests, deselected=1 - tests)
+
+
 @pytest.mark.parametrize("workers", [(), ("-p", "xdist.plugin", "-n", "2")], ids=["one process", "xdist"])
 def test_each_requirement_is_listed_with_its_verdict(
     run: Callable[..., pytest.RunResult], workers: tuple[str, ...]
