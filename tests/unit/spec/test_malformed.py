@@ -62,7 +62,7 @@ def _any_text(chance: random.Random) -> str:
                 lines[number] = " " * chance.randint(1, 3) + lines[number]
                 text = "\n".join(lines)
             case 5:
-                words = re.findall(r"[\w./-]+", text)
+                words = re.findall(r"[\w./-]+", text) or [""]  # all of it may have been cut off
                 text = text.replace(chance.choice(words), chance.choice([*words, *JUNK]), 1)
             case _:
                 text = text[:at] if chance.random() < 0.2 else text
