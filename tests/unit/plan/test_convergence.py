@@ -447,7 +447,7 @@ def _assert_converged(cloud: Cloud, wanted: list[Resource], *, told: bool = True
     assert len(marks) == len(set(marks))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**40))
 @example(seed=0)
 def test_any_state_converges_in_one_plan(seed: int) -> None:
