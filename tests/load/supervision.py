@@ -44,23 +44,25 @@ class Watcher(Authenticated):
     @task(2)
     def instance(self) -> None:
         """Look at one instance."""
-        if not self.instances:
-            self._overview()
-        elif name := random.choice(self.instances):  # noqa: S311 - nothing secret
-            self._page(f"/instance?nom={name}", "an instance's page", name)
+        self._look_closer("/instance", "an instance's page", self.instances)
 
     @task(2)
     def application(self) -> None:
         """Look at one application."""
-        if not self.applications:
-            self._overview()
-        elif name := random.choice(self.applications):  # noqa: S311 - nothing secret
-            self._page(f"/application?nom={name}", "an application's page", name)
+        self._look_closer("/application", "an application's page", self.applications)
 
     @task(1)
     def instructions(self) -> None:
         """Read what to do about an alert."""
         self._page("/consignes", "instructions", "InstanceAbsente")
+
+    def _look_closer(self, path: str, page: str, names: tuple[str, ...]) -> None:
+        """Open the page of one of those that the overview names; the overview, where it hasn't been seen."""
+        if names:
+            name = random.choice(names)  # noqa: S311 - nothing secret
+            self._page(f"{path}?nom={name}", page, name)
+        else:
+            self._overview()
 
     def _overview(self) -> None:
         text = self._page("/", "overview", "Alertes en cours")
