@@ -7,11 +7,13 @@ once, each key keeps its line, and aliases can't make a small file grow without 
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
+from ruamel.yaml.events import AliasEvent, NodeEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from medicarche.errors import SpecificationError
@@ -132,7 +134,7 @@ def read(path: Path) -> Document:
     text = read_text(path)
     yaml = YAML(typ="safe", pure=True)
     try:
-        node = yaml.compose(text)
+        node = _compose(yaml, document, text)
         if node is None:
             raise SpecificationError(
                 f"{path}:1: the file is empty; describe an environment in it",
@@ -151,6 +153,25 @@ def read(path: Path) -> Document:
             hint=f"correct {path}",
         ) from None
     return document
+
+
+def _compose(yaml: YAML, document: Document, text: str) -> Node | None:
+    """Return the text's node graph; of an anchor that is there twice, an alias may mean either: told."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", ReusedAnchorWarning)
+        node: Node | None = yaml.compose(text)
+    if any(warning.category is ReusedAnchorWarning for warning in warned):
+        seen: dict[str, int] = {}
+        for event in YAML(typ="safe", pure=True).parse(text):
+            if not isinstance(event, NodeEvent) or isinstance(event, AliasEvent) or event.anchor is None:
+                continue
+            anchor, line = event.anchor, event.start_mark.line + 1
+            if anchor in seen:
+                twice = f"the anchor &{anchor} twice (line {seen[anchor]}); give one of them another name"
+                document.problems.append(Problem(line, "", f"the file has {twice}"))
+            else:
+                seen[anchor] = line
+    return node
 
 
 def read_text(path: Path, what: str = "environment file") -> str:

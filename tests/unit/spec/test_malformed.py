@@ -9,6 +9,7 @@ import io
 import os
 import random
 import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import ReusedAnchorWarning, YAMLError
 
 from medicarche import deploy
 from medicarche.errors import SpecificationError
@@ -141,7 +142,9 @@ def _error(path: Path) -> SpecificationError | None:
 
 def _is_yaml(path: Path) -> bool:
     try:
-        YAML(typ="safe", pure=True).compose(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReusedAnchorWarning)
+            YAML(typ="safe", pure=True).compose(path)
     except (YAMLError, ValueError):
         return False
     return True
