@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Phase", "Ramp", "RampPlan", "Step", "steady"]
+__all__ = ["Phase", "Ramp", "RampPlan", "Step", "catching_up", "steady"]
 
 
 class Phase(StrEnum):
@@ -30,16 +30,18 @@ class RampPlan:
         first: users of the first step.
         factor: each step has so many times the users of the one before.
         most: users that it never exceeds.
-        hold: seconds that a step is measured, once its users are there and its figures are steady.
-        settle: seconds that a step waits for that at most.
+        arrival: seconds within which a step's people come; each of them begins with a log-in.
+        settle: seconds that a step waits at most, once they are there, until its figures are steady.
+        hold: seconds that a step is measured after that.
         precision: the edge is found when the steps beside it differ by this part, or by one user.
     """
 
     first: int = 5
     factor: float = 1.6
     most: int = 400
+    arrival: float = 8.0
+    settle: float = 30.0
     hold: float = 10.0
-    settle: float = 20.0
     precision: float = 0.08
 
 
@@ -136,3 +138,20 @@ def steady(rates: Sequence[float], *, half: int = 3, band: float = 0.2) -> bool:
         return False
     noise = 2 * math.sqrt((before + now) / half)
     return abs(now - before) <= max(band * now, noise)
+
+
+def catching_up(delays: Sequence[float], limit: float, *, half: int = 3) -> bool:
+    """Tell whether answers are too late still, but less so than before: a queue that is being worked off.
+
+    People who have just come ask for more than people who are there; what has piled up meanwhile says
+    nothing of how many can work. Where answers get no earlier, it isn't their arrival.
+
+    Args:
+        delays: seconds that answers took in each second, the latest last.
+        limit: seconds that are in time.
+        half: seconds that are compared with as many before them.
+    """
+    if len(delays) < 2 * half:
+        return False
+    before, now = fmean(delays[-2 * half : -half]), fmean(delays[-half:])
+    return limit < now < before

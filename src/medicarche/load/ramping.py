@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from medicarche.load.criteria import judge
 from medicarche.load.crowd import Second, figures, whole
-from medicarche.load.ramp import Phase, Ramp, RampPlan, Step, steady
+from medicarche.load.ramp import Phase, Ramp, RampPlan, Step, catching_up, steady
 from medicarche.load.saturation import FULL, Pressure, first_exhausted, pressures
 from medicarche.load.timeline import timeline
 from medicarche.load.verdict import Verdict, VerdictKind, decide, generator_reasons
@@ -38,6 +38,10 @@ _RECOVERY = 60.0
 _COOLING = 20.0
 _CALM = 3
 _PATIENCE = 60.0
+#: people a second, where only few more come
+_SLOWEST = 2.0
+#: the latest seconds that tell whether a queue is worked off
+_COMPARED = 6
 
 
 @dataclass(slots=True)
@@ -94,7 +98,8 @@ class _Driver:
         return ramp
 
     def _step(self, phase: Phase, users: int) -> _Measured:
-        self.crowd.people(users, rate=max(users / 4, 2.0))
+        there = self.crowd.seconds[-1].users if self.crowd.seconds else 0
+        self.crowd.people(users, rate=max(abs(users - there) / self.plan.arrival, _SLOWEST))
         is_steady = self._settle(users)
         watch = self.bench.watch()
         began = time.time()
@@ -135,26 +140,33 @@ class _Driver:
         )
 
     def _settle(self, users: int) -> bool:
-        """Wait until the step's users are there and its rate is steady; tell whether it came to that."""
-        deadline = time.monotonic() + self.plan.settle
+        """Wait until the step's users are there and its figures are steady; tell whether it came to that.
+
+        The rate alone isn't enough: while a queue is worked off, it is the application's greatest.
+        """
+        deadline = time.monotonic() + self.plan.arrival + self.plan.settle
         there: list[Second] = []
         while time.monotonic() < deadline:
             (second,) = self.crowd.wait(1, _PATIENCE)
             there = [*there, second] if second.users == second.wanted == users else []
-            if steady([s.rate for s in there]):
+            if steady([s.rate for s in there]) and not catching_up(_delays(there), self._in_time):
                 return True
         return False
+
+    @property
+    def _in_time(self) -> float:
+        """Seconds within which 95 of 100 answers shall come."""
+        return self.limits.get("", {}).get("p95_ms", DEFAULT_LIMITS[""]["p95_ms"]) / 1000
 
     def _recover(self, users: int, most: float) -> float | None:
         """Let the load go; return the seconds until answers are in time again, None if they aren't."""
         self.crowd.people(users, rate=1000.0)
-        limit = self.limits.get("", {}).get("p95_ms", DEFAULT_LIMITS[""]["p95_ms"]) / 1000
         began = time.monotonic()
         calm = 0
         while time.monotonic() - began < most:
             (second,) = self.crowd.wait(1, _PATIENCE)
             seen = whole(second.transactions)
-            good = seen.succeeded and not seen.failed and seen.latency.percentile(95) <= limit
+            good = seen.succeeded and not seen.failed and seen.latency.percentile(95) <= self._in_time
             calm = calm + 1 if good else 0
             if calm == _CALM:
                 return max(time.monotonic() - began - _CALM, 0.0)
@@ -260,9 +272,17 @@ def _knee(driver: _Driver) -> int | None:
     return max(powers, key=lambda users: powers[users]) if powers else None
 
 
+def _delays(seconds: Sequence[Second]) -> list[float]:
+    """Return what 95 of 100 answers of each second didn't exceed, in seconds; of seconds that had answers."""
+    latest = [whole(second.transactions).latency for second in seconds[-_COMPARED:]]
+    return [latency.percentile(95) for latency in latest if latency.count]
+
+
 def _hopeless(seconds: Sequence[Second]) -> bool:
-    seen = whole(figures(seconds))
-    return seen.asked >= _HOPELESS_ANSWERS and seen.failure_rate > _HOPELESS_FAILURES
+    seen = [found for second in seconds for found in second.transactions.values()]
+    asked = sum(found.asked for found in seen)
+    failed = sum(found.failed for found in seen)
+    return asked >= _HOPELESS_ANSWERS and failed > _HOPELESS_FAILURES * asked
 
 
 def _answer(

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from medicarche.load.ramp import Phase, Ramp, RampPlan, Step, steady
+from medicarche.load.ramp import Phase, Ramp, RampPlan, Step, catching_up, steady
 
 
 def climb(plan: RampPlan, carries: int) -> Ramp:
@@ -48,3 +48,10 @@ def test_a_rate_is_steady_when_only_chance_moves_it() -> None:
     assert not steady([30, 30, 30])
     assert not steady([0, 0, 0, 0, 0, 0])
     assert steady([2, 1, 3, 2, 4, 1])  # so few that chance alone makes them differ
+
+
+def test_a_queue_is_worked_off_while_answers_come_less_late() -> None:
+    assert catching_up([9.0, 8.5, 8.0, 7.0, 6.5, 6.0], 2.0)
+    assert not catching_up([9.0, 8.5, 8.0, 7.0, 6.5], 2.0)  # too few to tell
+    assert not catching_up([5.0, 5.0, 5.0, 5.0, 5.5, 6.0], 2.0)  # it grows
+    assert not catching_up([5.0, 4.0, 3.0, 1.9, 1.8, 1.7], 2.0)  # in time again

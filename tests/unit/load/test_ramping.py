@@ -42,6 +42,10 @@ class Application:
     refuses_from: int = 10_000
     #: whether it comes back once it was overloaded
     recovers: bool = True
+    #: seconds of work that a person's log-in is
+    log_in: float = 0.0
+    #: seconds of work that wait
+    queue: float = 0.0
     clock: float = 1000.0
     users: int = 0
     broken: bool = False
@@ -51,6 +55,7 @@ class Application:
     def people(self, users: int, *, rate: float) -> None:
         """Take a number of people; all of them are there at once."""
         assert rate > 0
+        self.queue += max(users - self.users, 0) * self.log_in
         self.users = users
         self.asked.append(users)
 
@@ -65,8 +70,9 @@ class Application:
         return self.seconds[-count:]
 
     def _second(self) -> Figures:
-        waiting = max(SERVICE, self.users * SERVICE / WORKERS - THINKING)
+        waiting = max(SERVICE, self.users * SERVICE / WORKERS - THINKING) + self.queue / WORKERS
         answers = round(self.users / (waiting + THINKING))
+        self.queue = max(self.queue - (WORKERS - answers * SERVICE), 0.0)
         self.broken |= self.users > EDGE and not self.recovers
         if self.users >= self.refuses_from or self.broken:
             return Figures(Histogram(), Counter({"HTTP 503": max(answers, 1)}), Counter(), 1.0)
@@ -167,6 +173,18 @@ def test_where_the_most_that_is_asked_is_carried_no_limit_is_claimed(
     run = ramp_up(monkeypatch, Application(), RampPlan(most=20))
     assert (run.data["capacity"], run.data["bounded"], run.data["recovery"]) == (20, False, None)
     assert "au moins (la limite n'a pas été atteinte)" in run.answer
+
+
+def test_what_arriving_people_pile_up_is_worked_off_before_they_are_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    few = int(EDGE * 0.6)
+    application = Application(log_in=0.3)
+    application.people(few, rate=1.0)
+    (second,) = application.wait(1, 1.0)
+    assert second.transactions["page"].latency.percentile(95) > 2.0, "their arrival alone breaks nothing"
+    run = ramp_up(monkeypatch, Application(log_in=0.3), RampPlan(first=few, most=few))
+    assert (run.data["capacity"], run.data["bounded"]) == (few, False)
 
 
 def test_a_hopeless_step_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
