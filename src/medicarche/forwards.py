@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from medicarche.converge import InstanceState
-    from medicarche.embedded import EmbeddedCloud
+    from medicarche.embedded.cloud import EmbeddedCloud
     from medicarche.spec.environment import Environment
 
 __all__ = ["DASHBOARD", "endpoints", "local", "wanted"]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medicarche.cloud import Target
-from medicarche.embedded import EmbeddedCloud, namespace
+from medicarche.embedded import namespace
+from medicarche.embedded.cloud import EmbeddedCloud
 from medicarche.errors import CloudUnreachable, MedicarcheError
 from medicarche.paths import Paths
 from medicarche.spec import load_environment

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from medicarche.cloud import Connections
     from medicarche.converge import InstanceState
-    from medicarche.embedded import EmbeddedCloud
+    from medicarche.embedded.cloud import EmbeddedCloud
     from medicarche.target import Selection
 
 pytestmark = pytest.mark.requirement("CLOUD-9")

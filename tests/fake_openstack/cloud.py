@@ -15,35 +15,47 @@ from fake_openstack.people import People
 from fake_openstack.wire import HttpServer, Router
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from fake_openstack.wire import Caller
 
 __all__ = ["FakeOpenStack"]
 
 
 class FakeOpenStack:
-    """A cloud on a free port of 127.0.0.1; a context manager."""
+    """A cloud on a free port of 127.0.0.1; a context manager.
 
-    def __init__(self) -> None:
+    Args:
+        server: another one's, which answers for this cloud from now on, and isn't closed with it.
+        tokens: that are valid from the beginning: another one's `Keystone.tokens`.
+    """
+
+    def __init__(self, server: HttpServer | None = None, tokens: Mapping[str, Caller] | None = None) -> None:
         router = Router()
         self.faults = Faults()
-        self.keystone = Keystone(router, lambda: self.url)
+        self.keystone = Keystone(router, lambda: self.url, tokens or {})
         self.neutron = Neutron(router)
         self.glance = Glance(router)
         self.nova = Nova(router, self.neutron, self.glance)
         self.people = People(router, self.nova, self.neutron)
         self.infrastructure = Infrastructure(router)
-        self._server = HttpServer(router, self.faults, self.keystone.caller)
+        self._own = server is None
+        self.server = server or HttpServer()
+        self.server.answer_for(router, self.faults, self.keystone.caller)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_details: object) -> None:
-        self._server.close()
+        if self._own:
+            self.server.close()
+        self.server.raise_mistakes()
 
     @property
     def url(self) -> str:
         """The base URL of all services."""
-        return self._server.url
+        return self.server.url
 
     def order(self, fault: Fault) -> None:
         """Let a fault strike the next calls that match."""
@@ -51,7 +63,7 @@ class FakeOpenStack:
 
     def page(self, longest: int | None) -> None:
         """Let lists come in pages of so many objects at most; None: in one."""
-        self._server.longest_page = longest
+        self.server.longest_page = longest
 
     def snapshot(self) -> dict[str, dict[str, Any]]:
         """Return a copy of all that the services hold, tokens included."""

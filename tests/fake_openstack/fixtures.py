@@ -5,18 +5,33 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fake_openstack.cloud import FakeOpenStack
+from fake_openstack.company import provision
 from medicarche.cloud import Clock, Connections, Target, connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["StillClock", "cloud", "connections", "still_clock", "target"]
+__all__ = [
+    "StillClock",
+    "already_there",
+    "cloud",
+    "companys",
+    "connections",
+    "first_cloud",
+    "first_connections",
+    "image",
+    "still_clock",
+    "target",
+]
+
+IMAGE = b"disk" * 1000
 
 
 class StillClock:
@@ -53,11 +68,32 @@ def still_clock(still: StillClock | None = None) -> Clock:
     )
 
 
-@pytest.fixture
-def cloud() -> Iterator[FakeOpenStack]:
-    """Return an empty fake cloud."""
+@pytest.fixture(scope="session")
+def first_cloud() -> Iterator[FakeOpenStack]:
+    """Return the cloud whose port, and whose tokens, the clouds of all tests have: that saves connecting."""
     with FakeOpenStack() as fake:
         yield fake
+
+
+@pytest.fixture(scope="session")
+def first_connections(
+    first_cloud: FakeOpenStack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Connections]:
+    """Return connections to that port that never wait."""
+    path = first_cloud.write_clouds_yaml(tmp_path_factory.mktemp("fake") / "clouds.yaml")
+    target = Target(name="fake", clouds_yaml=path, cloud="demo", admin_cloud="admin")
+    with closing(connect(target, clock=still_clock())) as connected:
+        yield connected
+
+
+@pytest.fixture
+def cloud(first_cloud: FakeOpenStack, first_connections: Connections) -> Iterator[FakeOpenStack]:
+    """Return an empty fake cloud."""
+    del first_connections
+    tokens = first_cloud.keystone.tokens
+    with FakeOpenStack(first_cloud.server, tokens) as fake:
+        yield fake
+    tokens |= fake.keystone.tokens
 
 
 @pytest.fixture
@@ -68,7 +104,32 @@ def target(cloud: FakeOpenStack, tmp_path: Path) -> Target:
 
 
 @pytest.fixture
-def connections(target: Target) -> Iterator[Connections]:
+def connections(target: Target, first_connections: Connections) -> Connections:
     """Return connections to the fake cloud that never wait."""
-    with closing(connect(target, clock=still_clock())) as connected:
-        yield connected
+    return replace(first_connections, target=target)
+
+
+@pytest.fixture(scope="session")
+def companys(
+    first_cloud: FakeOpenStack, first_connections: Connections, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, Any]]:
+    """Return all that a cloud holds after the company's environment was provisioned there, once."""
+    image = tmp_path_factory.mktemp("fake") / "image.raw"
+    image.write_bytes(IMAGE)
+    with FakeOpenStack(first_cloud.server, first_cloud.keystone.tokens) as fake:
+        provision(first_connections, image)
+        return fake.snapshot()
+
+
+@pytest.fixture
+def already_there(companys: dict[str, dict[str, Any]], cloud: FakeOpenStack) -> None:
+    """Let the test's cloud hold the company's environment, for tests that begin there."""
+    cloud.restore(companys)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """Return the company's image, a small file."""
+    path = tmp_path / "image.raw"
+    path.write_bytes(IMAGE)
+    return path

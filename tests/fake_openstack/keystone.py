@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fake_openstack.wire import Answer, Caller, Refusal, Request, Router, new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Keystone", "User", "refuse"]
 
@@ -26,7 +26,7 @@ class User:
 class Keystone:
     """The identity service."""
 
-    def __init__(self, router: Router, url: Callable[[], str]) -> None:
+    def __init__(self, router: Router, url: Callable[[], str], tokens: Mapping[str, Caller]) -> None:
         self._url = url
         self.region = "RegionOne"
         self.services = ["identity", "compute", "network", "image"]
@@ -47,7 +47,7 @@ class Keystone:
                 "_user": "demo",
             }
         }
-        self._tokens: dict[str, Caller] = {}
+        self.tokens = dict(tokens)
         router.add("GET", "/identity(?:/v3)?", self._version)
         router.add("POST", "/identity/v3/auth/tokens", self._authenticate)
         path = "/identity/v3/users/user-([^/]+)/application_credentials"
@@ -57,7 +57,7 @@ class Keystone:
 
     def caller(self, token: str) -> Caller | None:
         """Return who a token belongs to."""
-        return self._tokens.get(token)
+        return self.tokens.get(token)
 
     def clear(self) -> None:
         """Remove the application credentials that were made, but for the one made by hand."""
@@ -66,7 +66,7 @@ class Keystone:
 
     def forget_tokens(self) -> None:
         """Let all tokens expire."""
-        self._tokens.clear()
+        self.tokens.clear()
 
     def _version(self, _request: Request) -> Answer:
         link = {"rel": "self", "href": f"{self._url()}/identity/v3/"}
@@ -75,7 +75,7 @@ class Keystone:
     def _authenticate(self, request: Request) -> Answer:
         user, credential = self._user(request.json["auth"]["identity"])
         token = new_id()
-        self._tokens[token] = Caller(f"user-{user.name}", user.project, user.roles, credential)
+        self.tokens[token] = Caller(f"user-{user.name}", user.project, user.roles, credential)
         body = {
             "token": {
                 "methods": ["password"],

@@ -16,7 +16,9 @@ import pytest
 from fake_openstack.proxy import HurtingProxy
 from medicarche import image, provisioning
 from medicarche.cloud import Connections, connect, observe
-from medicarche.embedded import ADMIN_CLOUD, MEMBER_CLOUD, EmbeddedCloud, namespace
+from medicarche.embedded import namespace
+from medicarche.embedded.build import ADMIN_CLOUD, MEMBER_CLOUD
+from medicarche.embedded.cloud import EmbeddedCloud
 from medicarche.errors import MedicarcheError
 from medicarche.paths import Paths
 from medicarche.progress import SilentReporter

@@ -118,11 +118,12 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, router: Router, faults: Faults, authenticate: Callable[[str], Caller | None]) -> None:
+    router: Router
+    faults: Faults
+    authenticate: Callable[[str], Caller | None]
+
+    def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.router = router
-        self.faults = faults
-        self.authenticate = authenticate
         self.lock = threading.Lock()
         self.mistakes: list[Exception] = []
         self.longest_page: int | None = None
@@ -237,10 +238,19 @@ def _paged(request: Request, answer: Answer, marker: str | None, longest: int) -
 class HttpServer:
     """Serves a router on a free port of 127.0.0.1."""
 
-    def __init__(self, router: Router, faults: Faults, authenticate: Callable[[str], Caller | None]) -> None:
-        self._server = _Server(router, faults, authenticate)
+    def __init__(self) -> None:
+        self._server = _Server()
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
+
+    def answer_for(
+        self, router: Router, faults: Faults, authenticate: Callable[[str], Caller | None]
+    ) -> None:
+        """Serve this router from now on, in lists of one page."""
+        server = self._server
+        with server.lock:
+            server.router, server.faults, server.authenticate = router, faults, authenticate
+            server.longest_page = None
 
     @property
     def longest_page(self) -> int | None:
@@ -257,13 +267,17 @@ class HttpServer:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def close(self) -> None:
-        """Stop.
+        """Stop."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def raise_mistakes(self) -> None:
+        """Tell what went wrong in the fake itself, once.
 
         Raises:
             ExceptionGroup: the fake made mistakes, which were answered with 500.
         """
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-        if self._server.mistakes:
-            raise ExceptionGroup("mistakes of the fake OpenStack", self._server.mistakes)
+        mistakes, self._server.mistakes = self._server.mistakes, []
+        if mistakes:
+            raise ExceptionGroup("mistakes of the fake OpenStack", mistakes)

@@ -13,7 +13,8 @@ import pytest
 
 from fake_openstack import contract
 from medicarche.cloud import Target, connect
-from medicarche.embedded import EmbeddedCloud, namespace
+from medicarche.embedded import namespace
+from medicarche.embedded.cloud import EmbeddedCloud
 from medicarche.paths import Paths
 from medicarche.private_files import write_private
 

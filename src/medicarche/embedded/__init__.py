@@ -1,7 +1,4 @@
-"""The OpenStack that is brought up where there is none: node, lifecycle, name space, forwards."""
+"""The OpenStack that is brought up where there is none: node, lifecycle, name space, forwards.
 
-from medicarche.embedded.build import ADMIN_CLOUD, MEMBER_CLOUD, READER_CLOUD
-from medicarche.embedded.cloud import EmbeddedCloud
-from medicarche.embedded.status import CloudStatus, SiteFacts
-
-__all__ = ["ADMIN_CLOUD", "MEMBER_CLOUD", "READER_CLOUD", "CloudStatus", "EmbeddedCloud", "SiteFacts"]
+Nothing is imported here: the bridge, and what only enters the name space, shall start quickly and stay small.
+"""

@@ -133,6 +133,7 @@ def read(path: Path) -> Document:
     document = Document(path)
     text = read_text(path)
     yaml = YAML(typ="safe", pure=True)
+    yaml.max_depth = _DEEPEST + 2  # the document and the last value; an older ruamel.yaml ignores it
     try:
         node = _compose(yaml, document, text)
         if node is None:
@@ -218,6 +219,8 @@ def _syntax_error(path: Path, text: str, error: MarkedYAMLError) -> Specificatio
         what = "a tab is used for indentation; use spaces"
     elif "expected a single document" in str(error) or "but found another document" in problem:
         what = "the file holds a second YAML document; remove the line '---' and what follows"
+    elif problem.startswith("maximum depth"):
+        what = f"the file is nested too deeply; an environment needs {_DEEPEST} levels at most"
     else:
         what = f"the file is not YAML: {problem}"
     key = _last_key(text.splitlines()[:line])

@@ -2,6 +2,24 @@
 
 from __future__ import annotations
 
-from fake_openstack.fixtures import cloud, connections, target
+from fake_openstack.fixtures import (
+    already_there,
+    cloud,
+    companys,
+    connections,
+    first_cloud,
+    first_connections,
+    image,
+    target,
+)
 
-__all__ = ["cloud", "connections", "target"]
+__all__ = [
+    "already_there",
+    "cloud",
+    "companys",
+    "connections",
+    "first_cloud",
+    "first_connections",
+    "image",
+    "target",
+]

@@ -28,13 +28,6 @@ WANTED = (*company(), CREDENTIAL)
 PATH = "/identity/v3/users/user-demo/application_credentials"
 
 
-@pytest.fixture(name="image")
-def _image(tmp_path: Path) -> Path:
-    path = tmp_path / "image.raw"
-    path.write_bytes(b"disk")
-    return path
-
-
 @pytest.fixture(name="able")
 def _able(connections: Connections, tmp_path: Path) -> Connections:
     return people.with_secrets(connections, tmp_path)

@@ -103,6 +103,46 @@ def test_no_answer(cloud: FakeOpenStack, tmp_path: Path) -> None:
         connect(_moved(cloud, tmp_path / "clouds.yaml", url))
 
 
+def test_a_proxy_that_the_environment_names_is_used_but_for_the_hosts_that_need_none(
+    cloud: FakeOpenStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = "http://{}:{}".format(*closed.getsockname())
+    monkeypatch.setenv("http_proxy", cloud.url)  # it answers for whatever host it is asked for
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    target = _moved(cloud, tmp_path / "clouds.yaml", address)
+    with closing(connect(target)) as connections:
+        assert connections.member.project_id == "project-demo"
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with pytest.raises(CloudUnreachable, match="doesn't answer"):
+        connect(target)
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_the_authorities_that_the_environment_names_are_used(
+    cloud: FakeOpenStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path / "absent.pem"))
+    target = _moved(cloud, tmp_path / "clouds.yaml", cloud.url.replace("http:", "https:"))
+    with pytest.raises(CloudRefused, match=r"absent\.pem") as caught:
+        connect(target)
+    assert "cacert" in str(caught.value.hint)
+
+
+def test_authorities_that_are_not_there(cloud: FakeOpenStack, tmp_path: Path) -> None:
+    target = _moved(cloud, tmp_path / "clouds.yaml", cloud.url.replace("http:", "https:"))
+    assert target.clouds_yaml is not None
+    text = target.clouds_yaml.read_text("utf-8").replace(
+        "  demo:\n", "  demo:\n    cacert: /nowhere/ca.pem\n"
+    )
+    target.clouds_yaml.write_text(text, "utf-8")
+    with pytest.raises(CloudRefused, match=r"/nowhere/ca\.pem"):
+        connect(target)
+
+
 def test_a_silent_cloud(cloud: FakeOpenStack, tmp_path: Path, silent_port: int) -> None:
     with pytest.raises(CloudUnreachable, match="doesn't answer"):
         connect(_moved(cloud, tmp_path / "clouds.yaml", f"http://127.0.0.1:{silent_port}"), read_timeout=0.1)

@@ -46,13 +46,6 @@ def wanted(roles: dict[str, str] | None = None) -> tuple[Resource, ...]:
     return (*found, *company())
 
 
-@pytest.fixture(name="image")
-def _image(tmp_path: Path) -> Path:
-    path = tmp_path / "image.raw"
-    path.write_bytes(b"disk")
-    return path
-
-
 @pytest.fixture(name="folder")
 def _folder(tmp_path: Path) -> Path:
     return tmp_path / "environment"

@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from medicarche.cloud import Connections
 
 
-@pytest.fixture(name="image")
-def _image(tmp_path: Path) -> Path:
-    path = tmp_path / "image.raw"
-    path.write_bytes(b"disk")
-    return path
-
-
 #: what servers can't change: who sees a server on something that isn't there plans another server, and asks
 STOOD_ON = {
     "/network/v2.0/networks",
@@ -64,10 +57,10 @@ LISTS = (
 
 
 @pytest.mark.parametrize("path", LISTS)
+@pytest.mark.usefixtures("already_there")
 def test_a_list_that_comes_back_empty_once_leads_to_nothing(
-    cloud: FakeOpenStack, connections: Connections, image: Path, path: str
+    cloud: FakeOpenStack, connections: Connections, path: str
 ) -> None:
-    provision(connections, image)
     fault = Fault(Kind.CHANGE, "GET", f"{path}($|\\?)", change=_emptied)
     cloud.order(fault)
     assert plan(connections).empty
@@ -75,11 +68,11 @@ def test_a_list_that_comes_back_empty_once_leads_to_nothing(
 
 
 @pytest.mark.parametrize("path", LISTS)
+@pytest.mark.usefixtures("already_there")
 def test_a_list_that_comes_back_empty_twice_leads_to_nothing_either(
     cloud: FakeOpenStack, connections: Connections, image: Path, path: str
 ) -> None:
     """What is to be made in an environment that is there is asked for by its mark before."""
-    provision(connections, image)
     before, census = cloud.snapshot(), cloud.census()
     fault = Fault(Kind.CHANGE, "GET", f"{path}($|\\?)", change=_emptied, times=2)
     cloud.order(fault)
@@ -101,10 +94,10 @@ def test_in_a_new_environment_nothing_is_asked_for_by_its_mark(
     assert not [path for _, path in cloud.faults.calls if "description=" in path]
 
 
+@pytest.mark.usefixtures("already_there")
 def test_where_nothing_is_missing_nothing_is_asked_twice(
-    cloud: FakeOpenStack, connections: Connections, image: Path
+    cloud: FakeOpenStack, connections: Connections
 ) -> None:
-    provision(connections, image)
     cloud.faults.calls.clear()
     assert plan(connections).empty
     asked = [call for call in cloud.faults.calls if "/flavors" not in call[1] and "/subnets" not in call[1]]

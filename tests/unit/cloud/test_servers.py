@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from medicarche.cloud import Connections
 
 
-@pytest.fixture(name="image")
-def _image(tmp_path: Path) -> Path:
-    path = tmp_path / "image.raw"
-    path.write_bytes(b"disk")
-    return path
-
-
 def test_a_servers_metadata_follows_the_file(
     cloud: FakeOpenStack, connections: Connections, image: Path
 ) -> None:
@@ -62,10 +55,10 @@ def test_a_server_that_was_renamed_and_stopped_is_named_and_started(
     assert plan(connections, _titled()).empty
 
 
+@pytest.mark.usefixtures("already_there")
 def test_a_start_whose_answer_is_lost_is_a_start(
     cloud: FakeOpenStack, connections: Connections, image: Path
 ) -> None:
-    provision(connections, image)
     (server,) = cloud.nova.servers.values()
     server["status"] = "SHUTOFF"
     cloud.order(Fault(Kind.LOSE, "POST", "/servers/[^/]+/action"))

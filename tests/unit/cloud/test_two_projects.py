@@ -23,13 +23,6 @@ if TYPE_CHECKING:
     from medicarche.cloud import Target
 
 
-@pytest.fixture(name="image")
-def _image(tmp_path: Path) -> Path:
-    path = tmp_path / "image.raw"
-    path.write_bytes(b"disk")
-    return path
-
-
 @pytest.fixture(name="other")
 def _other(cloud: FakeOpenStack, target: Target, tmp_path: Path) -> Iterator[Connections]:
     """A member of another project, with the same admin."""
@@ -43,10 +36,10 @@ def _other(cloud: FakeOpenStack, target: Target, tmp_path: Path) -> Iterator[Con
         yield connected
 
 
+@pytest.mark.usefixtures("already_there")
 def test_one_uses_what_the_other_made_and_removes_nothing_of_it(
     cloud: FakeOpenStack, connections: Connections, other: Connections, image: Path
 ) -> None:
-    provision(connections, image)
     first = cloud.census()
     notes = "\n".join(plan(other, _elsewhere()).notes)
     for shared in ("flavor/medicarche.small", "network/external", "image/debian-13"):
@@ -59,10 +52,10 @@ def test_one_uses_what_the_other_made_and_removes_nothing_of_it(
     assert plan(connections).empty
 
 
+@pytest.mark.usefixtures("already_there")
 def test_the_first_leaves_what_the_second_made(
     cloud: FakeOpenStack, connections: Connections, other: Connections, image: Path
 ) -> None:
-    provision(connections, image)
     larger = tuple(
         replace(r, name="medicarche.large", disk_gib=9) if isinstance(r, Flavor) else r for r in _elsewhere()
     )
@@ -76,10 +69,10 @@ def test_the_first_leaves_what_the_second_made(
     assert plan(other, larger).counts()["create"]
 
 
+@pytest.mark.usefixtures("already_there")
 def test_what_was_marked_without_a_project_is_still_ours(
-    cloud: FakeOpenStack, connections: Connections, image: Path
+    cloud: FakeOpenStack, connections: Connections
 ) -> None:
-    provision(connections, image)
     neutron = cloud.neutron
     for store in (cloud.nova.flavors, neutron.networks, neutron.subnets):
         for raw in store.values():

@@ -42,14 +42,6 @@ EVERYTHING = {
 }
 
 
-@pytest.fixture
-def image(tmp_path: Path) -> Path:
-    """Return a small image file."""
-    path = tmp_path / "image.raw"
-    path.write_bytes(b"disk" * 1000)
-    return path
-
-
 def test_converges_from_nothing_and_then_has_nothing_to_do(
     cloud: FakeOpenStack, connections: Connections, image: Path
 ) -> None:
@@ -172,57 +164,15 @@ def test_what_may_be_repeated_is(
     assert cloud.census() == EVERYTHING
 
 
-def test_deleting_what_is_gone_is_success(
-    cloud: FakeOpenStack, connections: Connections, image: Path
-) -> None:
-    provision(connections, image)
+@pytest.mark.usefixtures("already_there")
+def test_deleting_what_is_gone_is_success(cloud: FakeOpenStack, connections: Connections) -> None:
     cloud.order(Fault(Kind.LOSE, "DELETE", "", times=8))
     destroy(connections)
     assert cloud.census() == {}
 
 
-def test_a_run_that_dies_at_a_write_is_finished_by_the_next(
-    cloud: FakeOpenStack, connections: Connections, image: Path
-) -> None:
-    """Each third, before it and after it in turn; tests/faults has both for each, and for each read."""
-    provision(connections, image)
-    writes = len(cloud.faults.writes)
-    assert writes > 20
-    cloud.clear()
-    for write in range(0, writes, 3):
-        cloud.faults.die_at(write, after_effect=write % 2 == 0)
-        with pytest.raises(ConvergenceError):
-            provision(connections, image)
-        cloud.faults.revive()
-        provision(connections, image)
-        assert cloud.census() == EVERYTHING, f"died at write {write}"
-        assert plan(connections).empty
-        cloud.clear()
-
-
-def test_a_destruction_that_dies_at_a_write_is_finished_by_the_next(
-    cloud: FakeOpenStack, connections: Connections, image: Path
-) -> None:
-    provision(connections, image)
-    before = len(cloud.faults.writes)
-    destroy(connections)
-    writes = len(cloud.faults.writes) - before
-    cloud.clear()
-    for write in range(0, writes, 3):
-        provision(connections, image)
-        cloud.faults.die_at(write, after_effect=write % 2 == 0)
-        with pytest.raises(ConvergenceError):
-            destroy(connections)
-        cloud.faults.revive()
-        destroy(connections)
-        assert cloud.census() == {}, f"died at write {write}"
-        cloud.clear()
-
-
-def test_an_interfaces_removal_whose_answer_is_lost(
-    cloud: FakeOpenStack, connections: Connections, image: Path
-) -> None:
-    provision(connections, image)
+@pytest.mark.usefixtures("already_there")
+def test_an_interfaces_removal_whose_answer_is_lost(cloud: FakeOpenStack, connections: Connections) -> None:
     cloud.order(Fault(Kind.LOSE, "PUT", "/remove_router_interface"))
     destroy(connections)
     assert cloud.census() == {}
@@ -240,10 +190,10 @@ def test_a_half_uploaded_image_is_made_again(
     assert cloud.census() == EVERYTHING
 
 
+@pytest.mark.usefixtures("already_there")
 def test_an_image_that_glance_took_for_whole_though_it_was_cut_is_made_again(
     cloud: FakeOpenStack, connections: Connections, image: Path
 ) -> None:
-    provision(connections, image)
     (uploaded,) = cloud.glance.images.values()
     uploaded["size"] -= 1
     provision(connections, image)
@@ -335,8 +285,8 @@ def test_a_plan_with_conflicts_is_not_run(
 def test_whatever_is_broken_by_hand_is_mended(
     cloud: FakeOpenStack, connections: Connections, image: Path, data: strategies.DataObject
 ) -> None:
-    cloud.clear()
     wanted = company(("a", "b"))
+    cloud.clear()
     provision(connections, image, wanted)
     whole = cloud.census()
     for _ in range(data.draw(strategies.integers(1, 4))):
@@ -368,8 +318,8 @@ def _break(cloud: FakeOpenStack, connections: Connections, data: strategies.Data
         api.delete(f"/{kind}/{identifier}")
 
 
+@pytest.mark.usefixtures("already_there")
 def test_rules_added_by_hand_are_removed(cloud: FakeOpenStack, connections: Connections, image: Path) -> None:
-    provision(connections, image)
     group = next(iter(cloud.neutron.security_groups))
     rule = {"security_group_id": group, "direction": "ingress", "ethertype": "IPv4", "protocol": "tcp"}
     connections.member.network.post("/security-group-rules", {"security_group_rule": rule})
@@ -379,8 +329,8 @@ def test_rules_added_by_hand_are_removed(cloud: FakeOpenStack, connections: Conn
     assert cloud.census() == EVERYTHING
 
 
+@pytest.mark.usefixtures("already_there")
 def test_two_with_one_mark_become_one(cloud: FakeOpenStack, connections: Connections, image: Path) -> None:
-    provision(connections, image)
     description = f"medicarche:{NAME}:security_group/web-sg the web site"
     body = {"security_group": {"name": "web-sg", "description": description}}
     connections.member.network.post("/security-groups", body)
@@ -391,10 +341,10 @@ def test_two_with_one_mark_become_one(cloud: FakeOpenStack, connections: Connect
     assert set(port["security_groups"]) == set(cloud.neutron.security_groups), used
 
 
+@pytest.mark.usefixtures("already_there")
 def test_a_floating_ip_detached_by_hand_is_attached_again(
     cloud: FakeOpenStack, connections: Connections, image: Path
 ) -> None:
-    provision(connections, image)
     (address,) = cloud.neutron.floatingips.values()
     connections.member.network.put(f"/floatingips/{address['id']}", {"floatingip": {"port_id": None}})
     provision(connections, image)
@@ -518,8 +468,8 @@ def test_a_missing_image_file_is_found_first(
     assert cloud.faults.writes == []
 
 
-def test_instances_console_and_audit_trail(connections: Connections, image: Path) -> None:
-    provision(connections, image)
+@pytest.mark.usefixtures("already_there")
+def test_instances_console_and_audit_trail(connections: Connections) -> None:
     (instance,) = converge.instances(connections, NAME)
     assert (instance.name, instance.status) == ("website", "ACTIVE")
     assert instance.private_address.startswith("192.168.222.")
@@ -591,10 +541,10 @@ def test_a_running_servers_port_is_waited_for(
     assert len(converge.connected_instances(connections, NAME)) == 2
 
 
+@pytest.mark.usefixtures("already_there")
 def test_a_server_under_way_is_waited_for_before_planning(
     cloud: FakeOpenStack, connections: Connections, image: Path
 ) -> None:
-    provision(connections, image)
     (server,) = cloud.nova.servers
     connections.member.compute.delete(f"/servers/{server}")
     observed = observe(connections, NAME, company())

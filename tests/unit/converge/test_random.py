@@ -46,13 +46,6 @@ def _able(connections: Connections, tmp_path: Path) -> Connections:
     return people.with_secrets(connections, tmp_path)
 
 
-@pytest.fixture(name="image")
-def _image(tmp_path: Path) -> Path:
-    path = tmp_path / "image.raw"
-    path.write_bytes(b"disk")
-    return path
-
-
 def _environment(chance: Chance) -> tuple[Resource, ...]:
     """Return the company's environment with other servers, rules, people, limits and credentials."""
     wanted: list[Resource] = []

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from medicarche import host_packages, target
-from medicarche.embedded import EmbeddedCloud, kvm, logs, loops, preflight, readiness, rootfs
 from medicarche.embedded import cloud as cloud_module
+from medicarche.embedded import kvm, logs, loops, preflight, readiness, rootfs
+from medicarche.embedded.cloud import EmbeddedCloud
 from medicarche.embedded.cloud_secrets import Secrets
 from medicarche.errors import MachineError, MedicarcheError
 from medicarche.paths import Paths

@@ -15,7 +15,7 @@ from medicarche.testing.baselines.findings import Seen
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from medicarche.embedded import EmbeddedCloud
+    from medicarche.embedded.cloud import EmbeddedCloud
 
 __all__ = ["gather", "seen_in"]
 
