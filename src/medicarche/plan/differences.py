@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from medicarche.plan.model import FieldChange
 from medicarche.plan.resources import SecurityGroupRule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from medicarche.plan.resources import Resource
 
@@ -26,17 +27,22 @@ _SUBSETS = {("image", "properties"), ("quota", "limits")}
 _MAPPINGS = _SUBSETS | {("flavor", "metadata"), ("server", "metadata")}
 
 
-def _fields(resource_type: type[Resource]) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (field.name, str(field.metadata.get("on_change", "update")))
+def _fields(resource: Resource) -> Mapping[str, str]:
+    return _fields_of(type(resource))  # type: ignore[arg-type]  # mypy takes a class for one of its objects
+
+
+@cache
+def _fields_of(resource_type: type[Resource]) -> Mapping[str, str]:
+    return {
+        field.name: str(field.metadata.get("on_change", "update"))
         for field in fields(resource_type)
         if field.name != "name"
-    )
+    }
 
 
 def compared_fields(resource: Resource) -> tuple[str, ...]:
     """Return the names of the fields that are compared."""
-    return tuple(name for name, treatment in _fields(type(resource)) if treatment != "ignore")
+    return tuple(name for name, treatment in _fields(resource).items() if treatment != "ignore")
 
 
 def on_change(resource: Resource, field: str) -> str:
@@ -45,7 +51,7 @@ def on_change(resource: Resource, field: str) -> str:
     Returns:
         ``update``, ``replace`` or ``ignore``.
     """
-    return dict(_fields(type(resource)))[field.partition(".")[0]]
+    return _fields(resource)[field.partition(".")[0]]
 
 
 def differences(

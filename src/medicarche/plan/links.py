@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping, Sequence
 
     from medicarche.plan.model import Observed
 
@@ -20,8 +20,10 @@ class Links:
         ours: address → the observed resources that carry its mark.
     """
 
-    def __init__(self, ours: dict[str, list[Observed]]) -> None:
+    def __init__(self, ours: Mapping[str, Sequence[Observed]]) -> None:
         self._ours = ours
+        #: all observed resources that carry the mark
+        self.ours: Sequence[Observed] = [observed for found in ours.values() for observed in found]
         #: the cloud's id → address, of what isn't ours but is used
         self.adopted: dict[str, str] = {}
         #: address → id, of what stays (or is replaced) under this address
@@ -41,11 +43,11 @@ class Links:
                 found |= {other.id for other in self._ours.get(address, ())}
         return frozenset(found)
 
-    def referrers(self, cloud_id: str, among: Iterable[Observed]) -> list[Observed]:
-        """Return those that refer to something; ``among`` is read at the first call only."""
+    def referrers(self, cloud_id: str) -> list[Observed]:
+        """Return those of ours that refer to something."""
         if self._referrers is None:
             self._referrers = defaultdict(list)
-            for observed in among:
+            for observed in self.ours:
                 for referred in self.ids(observed):
                     self._referrers[referred].append(observed)
         return self._referrers.get(cloud_id, [])

@@ -27,7 +27,7 @@ from medicarche.plan.resources import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from medicarche.plan.links import Links
 
@@ -44,21 +44,19 @@ _RANK = {kind: index for index, kind in enumerate(Kind)}
 def ordered(
     actions: Sequence[Action],
     links: Links,
-    ours: Iterable[Observed],
     wanted: Mapping[str, Resource],
 ) -> tuple[Action, ...]:
     """Give the actions their dependencies and an order that can be run.
 
     Args:
         actions: without dependencies.
-        links: who refers to whom.
-        ours: all observed resources that carry our mark.
+        links: who refers to whom, of all that carry our mark.
         wanted: address → wanted resource.
 
     Raises:
         ValueError: the dependencies go in a circle: a mistake in this module.
     """
-    after = _Dependencies(actions, links, list(ours), wanted).all()
+    after = _Dependencies(actions, links, wanted).all()
     return _sorted([replace(action, after=frozenset(after[action.id])) for action in actions])
 
 
@@ -67,12 +65,10 @@ class _Dependencies:
         self,
         actions: Sequence[Action],
         links: Links,
-        ours: list[Observed],
         wanted: Mapping[str, Resource],
     ) -> None:
         self._actions = actions
         self._links = links
-        self._ours = ours
         self._wanted = wanted
         self._after: dict[str, set[str]] = defaultdict(set)
         self._makes: dict[str, list[Action]] = defaultdict(list)
@@ -129,7 +125,7 @@ class _Dependencies:
         return self._after
 
     def _before_delete(self, observed: Observed) -> Iterator[Action]:
-        for referrer in self._links.referrers(observed.id, self._ours):
+        for referrer in self._links.referrers(observed.id):
             yield from self._letting_go(referrer)
         match observed.resource:
             case RouterInterface() | Router():
@@ -138,7 +134,7 @@ class _Dependencies:
                 yield from (d for d in self._detaches.values() if d.kind is Kind.FLOATING_IP)
             case Subnet(network=network):
                 # the routers' and the floating addresses come from a subnet of the external network
-                for address_holder in self._ours:
+                for address_holder in self._links.ours:
                     kind = address_holder.resource.kind
                     if (
                         kind in {Kind.ROUTER, Kind.FLOATING_IP}

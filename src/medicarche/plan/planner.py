@@ -121,19 +121,18 @@ class _Planner:
             )
         return Plan(
             environment=self._environment,
-            actions=ordered(self._actions, self._links, self._everything_ours(), self._wanted),
+            actions=ordered(self._actions, self._links, self._wanted),
             kept=tuple((address, self._kept[address]) for address in sorted(self._kept, key=_creation_order)),
             notes=tuple(self._notes),
             conflicts=tuple(self._conflicts),
             begun=bool(self._ours),
         )
 
-    def _everything_ours(self) -> list[Observed]:
-        return [item for items in self._ours.values() for item in items]
-
     def _decide(self, address: str) -> None:
         wanted = self._wanted.get(address)
-        candidates = sorted(self._ours.get(address, ()), key=self._preference)
+        candidates = self._ours.get(address, [])
+        if len(candidates) > 1:
+            candidates = sorted(candidates, key=self._preference)
         if wanted is None:
             for item in candidates:
                 self._delete(address, item, why_removed(item.resource, self._wanted, self._removal))
@@ -163,7 +162,7 @@ class _Planner:
         return item.in_use or bool(self._referrers(item))
 
     def _referrers(self, item: Observed) -> list[Observed]:
-        return self._links.referrers(item.id, self._everything_ours())
+        return self._links.referrers(item.id)
 
     def _broken(self, item: Observed) -> bool:
         return item.status.upper() in _BROKEN.get(item.resource.kind, ())

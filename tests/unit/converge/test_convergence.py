@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import closing, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies
@@ -280,14 +280,24 @@ def test_a_plan_with_conflicts_is_not_run(
     assert len(cloud.faults.writes) == writes
 
 
+@pytest.fixture
+def two(cloud: FakeOpenStack, connections: Connections, image: Path) -> dict[str, dict[str, Any]]:
+    """Return what the cloud holds when an environment of two servers is there."""
+    provision(connections, image, company(("a", "b")))
+    return cloud.snapshot()
+
+
 @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=strategies.data())
 def test_whatever_is_broken_by_hand_is_mended(
-    cloud: FakeOpenStack, connections: Connections, image: Path, data: strategies.DataObject
+    cloud: FakeOpenStack,
+    connections: Connections,
+    image: Path,
+    two: dict[str, dict[str, Any]],
+    data: strategies.DataObject,
 ) -> None:
     wanted = company(("a", "b"))
-    cloud.clear()
-    provision(connections, image, wanted)
+    cloud.restore(two)
     whole = cloud.census()
     for _ in range(data.draw(strategies.integers(1, 4))):
         _break(cloud, connections, data)
