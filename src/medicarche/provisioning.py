@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from medicarche import converge, forwards, image, people, ssh
+from medicarche import converge, deploying, forwards, image, people, ssh
 from medicarche.cloud import check, connect, observe
-from medicarche.embedded import namespace
 from medicarche.errors import CloudUnsuitable, MedicarcheError, Unreachable
-from medicarche.given_certificate import read_certificate
 from medicarche.plan import derive, make_plan, plan_destroy
 from medicarche.plan.model import Verb
 from medicarche.plan.resources import Kind
-from medicarche.private_files import write_private
 from medicarche.progress import SilentReporter
 from medicarche.runlock import held
 from medicarche.spec.environment import Site
@@ -29,7 +25,7 @@ if TYPE_CHECKING:
 
     from medicarche.cloud import Connections
     from medicarche.converge import InstanceState
-    from medicarche.deploy import DeployResult, Held, Obtained
+    from medicarche.deploy import DeployResult
     from medicarche.plan.model import Observed, Plan
     from medicarche.plan.resources import Resource
     from medicarche.progress import Reporter
@@ -39,18 +35,11 @@ __all__ = [
     "Destroyed",
     "Planned",
     "Provisioned",
-    "as_deployed",
     "destroy",
-    "left_out",
     "plan",
     "provision",
     "site_of",
 ]
-
-#: seconds that instances may take from their creation to SSH with cloud-init finished
-READY_TIMEOUT = 300.0
-#: in the environment's folder: names of the applications that the last run didn't deploy
-_LEFT_OUT = "left-out.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +159,12 @@ def provision(
         _protect_key(selection, reporter)
         artefacts = None
         if deploy:
-            _check_certificates(selection, reporter)
+            deploying.check_certificates(selection, reporter)
             # what can't be had is told before anything begins
             with _timed(seconds, "artefacts"):
-                obtained = _artefacts(selection, reporter)
+                obtained = deploying.obtain(selection, reporter)
             artefacts, selection = obtained.files, selection.without(obtained.unavailable)
-            _note_blind(selection, reporter)
+            deploying.note_blind(selection, reporter)
         if selection.embedded is not None:
             if not selection.embedded.clouds_yaml.exists():
                 selection.embedded.make_room(reporter)
@@ -213,9 +202,9 @@ def provision(
         if deploy:
             with _timed(seconds, "instances ready"):
                 instances = _ready(selection, planned.connections, instances, reporter, confirm, cancel)
-            _note_left_out(selection)
+            deploying.note_left_out(selection)
             with _timed(seconds, "deploy"):
-                deployment = run_deployment(selection, planned.site, instances, reporter, artefacts=artefacts)
+                deployment = deploying.run(selection, planned.site, instances, reporter, artefacts=artefacts)
     return Provisioned(
         selection, planned.connections, planned.site, planned.plan, instances, deployment, seconds, summary
     )
@@ -234,7 +223,7 @@ def _ready(  # noqa: PLR0917 - what a run has
     The plan was made before: who types ``reboot`` in a container ends it, and Nova says so seconds later.
     """
     try:
-        wait_for_instances(selection, connections, instances, reporter)
+        deploying.wait_for_instances(selection, connections, instances, reporter)
     except Unreachable:
         again = plan(selection, reporter)
         again.connections.close()
@@ -242,7 +231,7 @@ def _ready(  # noqa: PLR0917 - what a run has
             raise
         _apply(selection, connections, again.plan, reporter, cancel=cancel)
         instances = converge.connected_instances(connections, selection.environment.name)
-        wait_for_instances(selection, connections, instances, reporter)
+        deploying.wait_for_instances(selection, connections, instances, reporter)
     return instances
 
 
@@ -292,116 +281,6 @@ def _apply(
             hint="Run the same command again to go on from here.",
         )
     return result.summary
-
-
-def run_deployment(
-    selection: Selection,
-    site: Site,
-    instances: tuple[InstanceState, ...],
-    reporter: Reporter,
-    *,
-    dry_run: bool = False,
-    artefacts: Mapping[str, Held] | None = None,
-) -> DeployResult:
-    """Deploy the applications, or say what would change in the instances (``dry_run``).
-
-    ``artefacts``: the files that applications are made from; without them what is known of them here.
-    """
-    from medicarche.deploy import deploy as run  # noqa: PLC0415 - slow to import, and not always wanted
-    from medicarche.deploy import held as known  # noqa: PLC0415 - likewise
-
-    return run(
-        selection.environment,
-        instances,
-        selection.folder,
-        package_proxy=site.package_proxy,
-        cloud=_looking(selection, site),
-        dry_run=dry_run,
-        artefacts=artefacts if artefacts is not None else known(selection.environment, selection.paths.cache),
-        reporter=reporter,
-    )
-
-
-def _looking(selection: Selection, site: Site) -> dict[str, Any] | None:
-    """Return what the supervision looks at the cloud with: where its API is, and a reader's credential."""
-    if selection.embedded is None or not any("cloud" in a.egress for a in selection.environment.applications):
-        return None
-    return {"api": [list(address) for address in site.api], "entry": selection.embedded.reader_entry()}
-
-
-def _note_blind(selection: Selection, reporter: Reporter) -> None:
-    for name in selection.blind:
-        reporter.note(f"{name} doesn't look at the cloud itself: how instances reach its API isn't known")
-
-
-def left_out(selection: Selection) -> frozenset[str]:
-    """Return the names of the applications that the environment file or the last run left out."""
-    by_file = {a.name for a in selection.environment.applications if not a.deployed}
-    try:
-        noted = json.loads((selection.folder / _LEFT_OUT).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        noted = []
-    return frozenset({*by_file, *noted})
-
-
-def _note_left_out(selection: Selection) -> None:
-    names = sorted(a.name for a in selection.environment.applications if not a.deployed)
-    write_private(selection.folder / _LEFT_OUT, (json.dumps(names) + "\n").encode())
-
-
-def as_deployed(selection: Selection) -> Selection:
-    """Return the selection without the applications whose file couldn't be had when last provisioned.
-
-    Those that have it on this machine meanwhile aren't left out: the next run deploys them.
-    """
-    from medicarche.deploy import held as known  # noqa: PLC0415 - slow to import, and not always wanted
-
-    here = {n for n, file in known(selection.environment, selection.paths.cache).items() if file.path}
-    optional = {a.name for a in selection.environment.applications if a.if_unavailable == "leave-out"}
-    return selection.without(left_out(selection) & optional - here)
-
-
-def _check_certificates(selection: Selection, reporter: Reporter) -> None:
-    for instance in selection.environment.instances:
-        if instance.certificate is not None:
-            given = read_certificate(instance.certificate)
-            if given.ends_soon:
-                reporter.note(f"{instance.name}: {instance.certificate.chain} ends on {given.ends:%Y-%m-%d}")
-
-
-def _artefacts(selection: Selection, reporter: Reporter) -> Obtained:
-    from medicarche.deploy import obtain  # noqa: PLC0415 - slow to import, and not always wanted
-
-    with namespace.outside():
-        return obtain(selection.environment, selection.paths.cache, reporter)
-
-
-def wait_for_instances(
-    selection: Selection,
-    connections: Connections,
-    instances: tuple[InstanceState, ...],
-    reporter: Reporter,
-) -> None:
-    """Pin the instances' host keys from their console logs, and wait until SSH and cloud-init are done.
-
-    Raises:
-        Unreachable: an instance isn't ready in its time.
-    """
-    by_user: dict[str, list[InstanceState]] = {}
-    for instance in instances:
-        by_user.setdefault(selection.user_of(instance.name), []).append(instance)
-    for user, theirs in by_user.items():
-        selection.ssh(user).wait_ready(
-            theirs,
-            console_log=lambda server: converge.console_log(connections, server),
-            stopped=lambda: [
-                i.name
-                for i in converge.instances(connections, selection.environment.name)
-                if i.status == "SHUTOFF"
-            ],
-            timeout=READY_TIMEOUT,
-            reporter=reporter,
-        )
 
 
 class _ImageBuilder:

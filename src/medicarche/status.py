@@ -15,7 +15,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-from medicarche import converge, forwards, provisioning
+from medicarche import converge, deploying, forwards, provisioning
 from medicarche.cloud import connect
 from medicarche.deploy import KINDS, authority
 from medicarche.errors import MedicarcheError
@@ -127,7 +127,7 @@ def status(selection: Selection) -> Status:
     planned = provisioning.plan(selection)
     instances = converge.instances(planned.connections, environment.name)
     endpoints = forwards.endpoints(environment, instances)
-    out = provisioning.left_out(selection)
+    out = deploying.left_out(selection)
     return Status(
         environment=environment.name,
         cloud=cloud,

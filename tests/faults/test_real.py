@@ -19,7 +19,7 @@ import pytest
 from fake_openstack.fault_table import LIES, more_fields, strange_states, without
 from fake_openstack.faults import Fault, Kind
 from fake_openstack.real import ENVIRONMENT, PATIENCE, Real, by_hand, real, until
-from medicarche import converge, people, provisioning
+from medicarche import converge, deploying, people, provisioning
 from medicarche.cloud import Target, connect, observe
 from medicarche.errors import CloudRefused, Unreachable
 from medicarche.probe import Endpoint, PortState, scan
@@ -173,7 +173,7 @@ def test_active_without_ssh(real: Real, tmp_path: Path, monkeypatch: pytest.Monk
 def _not_without_ssh(selection: Selection, monkeypatch: pytest.MonkeyPatch) -> None:
     with provisioning.provision(selection, SilentReporter(), deploy=False).connections as connections:
         found = converge.instances(connections, selection.environment.name)
-        provisioning.wait_for_instances(selection, connections, found, SilentReporter())
+        deploying.wait_for_instances(selection, connections, found, SilentReporter())
         (instance,) = found
         # later than this session's end, which the stop would take with it
         later = ["sudo", "systemd-run", "--on-active=1", "--timer-property=AccuracySec=100ms"]
@@ -181,14 +181,14 @@ def _not_without_ssh(selection: Selection, monkeypatch: pytest.MonkeyPatch) -> N
         assert selection.ssh("debian").run(instance, stop)[0] == 0
         door = Endpoint(str(instance.floating_address), 22)
         until(lambda: scan([door])[door] is not PortState.OPEN)
-        monkeypatch.setattr(provisioning, "READY_TIMEOUT", 10.0)
+        monkeypatch.setattr(deploying, "READY_TIMEOUT", 10.0)
         # before anything is deployed: this instance lets nothing out, and couldn't fetch a package
         with pytest.raises(Unreachable, match="host: port 22: "):
             provisioning.provision(selection, SilentReporter())
         reboot = {"reboot": {"type": "HARD"}}
         connections.member.compute.post(f"/servers/{instance.id}/action", reboot, repeatable=True)
         monkeypatch.undo()
-        provisioning.wait_for_instances(selection, connections, found, SilentReporter())
+        deploying.wait_for_instances(selection, connections, found, SilentReporter())
     planned = provisioning.plan(selection)
     planned.connections.close()
     assert planned.plan.empty

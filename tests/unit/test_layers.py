@@ -21,6 +21,7 @@ LAYERS = (
     {"cloud", "embedded"},
     {"converge", "deploy", "image", "probe", "report"},
     {"forwards", "people", "target"},
+    {"deploying"},
     {"provisioning"},
     {"load"},
     {"status", "testing"},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from medicarche import converge, forwards, provisioning
+from medicarche import converge, deploying, forwards, provisioning
 from medicarche.cli.output import print_json, progress, results, table
 from medicarche.errors import CloudUnsuitable, MedicarcheError
 from medicarche.plan import Plan, Verb, dot, mermaid, plan_as_json, render_plan
@@ -158,8 +158,8 @@ def _deployment(selection: Selection, planned: provisioning.Planned, *, quiet: b
     if not instances:
         return None
     reporter = SilentReporter() if quiet else progress()
-    selection = provisioning.as_deployed(selection)
-    return provisioning.run_deployment(selection, planned.site, instances, reporter, dry_run=True)
+    selection = deploying.as_deployed(selection)
+    return deploying.run(selection, planned.site, instances, reporter, dry_run=True)
 
 
 def _print_deployment(deployment: DeployResult) -> None:

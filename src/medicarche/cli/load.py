@@ -86,7 +86,7 @@ def open_(context: click.Context, application: tuple[str, ...], rate: float, sec
 @load.command()
 @click.argument("application", nargs=-1)
 @click.option("--first", type=click.IntRange(1), default=5, show_default=True, help="Users to begin with.")
-@click.option("--most", type=click.IntRange(1, 2000), default=400, show_default=True, help="Never more.")
+@click.option("--most", type=click.IntRange(1, 2000), default=1000, show_default=True, help="Never more.")
 @click.option("--hold", type=float, default=10.0, show_default=True, help="Seconds that a step is measured.")
 @click.pass_context
 def ramp(context: click.Context, application: tuple[str, ...], first: int, most: int, hold: float) -> None:

@@ -113,6 +113,7 @@ def told(
             for member in directory.members
             if member.login in theirs
         }
+    groups = [f"cn={group},ou=groups,{base}" for group, _ in ordered]
     return {
         "base": base,
         "uri": f"ldaps://{address}:{serving.port}",
@@ -120,7 +121,9 @@ def told(
         "authority": authority,
         "account": f"cn={application.name},ou=services,{base}",
         # the most powerful first
-        "roles": [{"group": f"cn={group},ou=groups,{base}", "role": role} for group, role in ordered],
+        "roles": [{"group": dn, "role": role} for dn, (_, role) in zip(groups, ordered, strict=True)],
+        # whom they have in common; %s is the name that somebody logs in with
+        "filter": f"(&(uid=%s)(|{''.join(f'(memberOf={dn})' for dn in groups)}))",
         "members": directory.with_roles(application.roles, powers),
         # with all that each of them is, where an application's roles add up
         "people": people,

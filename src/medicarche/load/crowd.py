@@ -37,7 +37,7 @@ class Second:
 
     Attributes:
         at: its end, in seconds since 1970.
-        users: people there.
+        users: people there, logged in where they have to be.
         wanted: people asked for.
         transactions: what they did → its figures.
         processor_seconds: that the crowd's process has used so far.

@@ -7,13 +7,14 @@ are; each second a line of JSON tells what they saw. It ends with its standard i
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import resource
 import sys
 import time
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent  # type: ignore[import-untyped]  # it has no type hints
 import locust.stats
@@ -23,6 +24,11 @@ from locust.env import Environment
 from locust.util.load_locustfile import load_locustfile
 
 from medicarche.load.histogram import Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from locust import User
 
 _SECOND = 1.0
 _MILLISECONDS = 1000.0
@@ -64,6 +70,17 @@ class _Second:
         }
 
 
+def _noted(on_start: Callable[[User], None]) -> Callable[[User], None]:
+    """Let a person be there from the end of what they begin with: a log-in, mostly."""
+
+    @functools.wraps(on_start)
+    def arrive(person: User) -> None:
+        on_start(person)
+        vars(person)["arrived"] = True
+
+    return arrive
+
+
 class _Crowd:
     """People, and the second that is being filled."""
 
@@ -72,6 +89,8 @@ class _Crowd:
         classes = found[-2] if len(found) == 3 else found[0]  # noqa: PLR2004 - older ones return the text too
         if not classes:
             sys.exit(f"Error: {scenario}: no people in it, or their application isn't deployed")
+        for kind in classes.values():
+            kind.on_start = _noted(kind.on_start)
         self._environment = Environment(user_classes=list(classes.values()), events=events)
         self._runner = self._environment.create_local_runner()
         self._second = _Second()
@@ -95,6 +114,11 @@ class _Crowd:
             self._runner.start(self._wanted, spawn_rate=float(order["rate"]), wait=False)
         self._runner.quit()
 
+    def _there(self) -> int:
+        # a greenlet that has ended has no arguments any more
+        people = [person for greenlet in self._runner.user_greenlets for person in greenlet.args[:1]]
+        return sum("arrived" in vars(person) for person in people)
+
     def tell(self) -> None:
         """Write what was seen, every second."""
         due = time.monotonic()
@@ -108,7 +132,7 @@ class _Crowd:
             used = resource.getrusage(resource.RUSAGE_SELF)
             line = {
                 "at": time.time(),
-                "users": self._runner.user_count,
+                "users": self._there(),
                 "wanted": self._wanted,
                 "transactions": seen.as_json(),
                 "processor_seconds": used.ru_utime + used.ru_stime,

@@ -31,14 +31,14 @@ class RampPlan:
         factor: each step has so many times the users of the one before.
         most: users that it never exceeds.
         arrival: seconds within which a step's people come; each of them begins with a log-in.
-        settle: seconds that a step waits at most, once they are there, until its figures are steady.
+        settle: seconds that a step waits at most, once nobody more arrives, until its figures are steady.
         hold: seconds that a step is measured after that.
         precision: the edge is found when the steps beside it differ by this part, or by one user.
     """
 
     first: int = 5
     factor: float = 1.6
-    most: int = 400
+    most: int = 1000
     arrival: float = 8.0
     settle: float = 30.0
     hold: float = 10.0

@@ -40,6 +40,8 @@ _CALM = 3
 _PATIENCE = 60.0
 #: people a second, where only few more come
 _SLOWEST = 2.0
+#: times its settling time that a step waits at most while people still arrive
+_LONGEST = 4.0
 #: the latest seconds that tell whether a queue is worked off
 _COMPARED = 6
 
@@ -142,12 +144,18 @@ class _Driver:
     def _settle(self, users: int) -> bool:
         """Wait until the step's users are there and its figures are steady; tell whether it came to that.
 
-        The rate alone isn't enough: while a queue is worked off, it is the application's greatest.
+        The rate alone isn't enough: while a queue is worked off, it is the application's greatest. As long as
+        one more is there than before, the waiting begins again, to a limit.
         """
-        deadline = time.monotonic() + self.plan.arrival + self.plan.settle
+        now = time.monotonic()
+        deadline, latest = now + self.plan.arrival + self.plan.settle, now + _LONGEST * self.plan.settle
         there: list[Second] = []
+        most = 0
         while time.monotonic() < deadline:
             (second,) = self.crowd.wait(1, _PATIENCE)
+            if second.users > most:
+                most = second.users
+                deadline = max(deadline, min(time.monotonic() + self.plan.settle, latest))
             there = [*there, second] if second.users == second.wanted == users else []
             if steady([s.rate for s in there]) and not catching_up(_delays(there), self._in_time):
                 return True

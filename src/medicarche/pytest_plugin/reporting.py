@@ -89,7 +89,7 @@ def _telling(session: pytest.Session) -> dict[str, Any]:
     }
     built, folder = config.stash.get(BUILT, None), config.stash.get(SHARED, None)
     if built is not None and folder is not None:
-        from medicarche.provisioning import left_out as not_deployed  # noqa: PLC0415 - where it is needed
+        from medicarche.deploying import left_out as not_deployed  # noqa: PLC0415 - where it is needed
         from medicarche.report.model import as_data  # noqa: PLC0415 - likewise
         from medicarche.testing.facts import cloud_of  # noqa: PLC0415 - likewise
         from medicarche.testing.shared import once  # noqa: PLC0415 - likewise

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from medicarche import converge, provisioning
+from medicarche import converge, deploying, provisioning
 from medicarche.cloud import connect
 from medicarche.errors import MedicarcheError
 from medicarche.private_files import locked, write_private
@@ -81,7 +81,7 @@ def _enter(selection: Selection, work: Work) -> Built:
     selection.enter()
     connections = connect(selection.target)
     found = tuple(converge.instances(connections, selection.environment.name))
-    return Built(provisioning.as_deployed(selection), connections, found, work)
+    return Built(deploying.as_deployed(selection), connections, found, work)
 
 
 def _provision(selection: Selection, reporter: Reporter) -> Work:

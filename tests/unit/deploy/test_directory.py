@@ -120,6 +120,9 @@ def test_each_application_is_told_what_it_needs_and_no_more(environment: Environ
     assert website["directory"]["uri"] == "ldaps://172.21.0.110:636"
     assert website["directory"]["account"] == f"cn=website,ou=services,{BASE}"
     assert [r["role"] for r in website["directory"]["roles"]] == ["administrator", "editor", "subscriber"]
+    groups = [r["group"] for r in website["directory"]["roles"]]
+    inside = "".join(f"(memberOf={group})" for group in groups)
+    assert website["directory"]["filter"] == f"(&(uid=%s)(|{inside}))"
     assert len(website["directory"]["members"]) == 19
     assert website["secrets"]["directory"] == serving["secrets"]["service/website"]
     # who asks as the person who logs in has no account of its own

@@ -120,7 +120,6 @@ def _servers(application: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not directory:
         return []
     address, _, port = directory["address"].rpartition(":")
-    groups = "".join(f"(memberOf={role['group']})" for role in directory["roles"])
     return [
         {
             "ldap_server": address,
@@ -129,7 +128,7 @@ def _servers(application: Mapping[str, Any]) -> list[dict[str, Any]]:
             "ldap_binddn": directory["account"],
             "ldap_password": application["secrets"]["directory"],
             "ldap_base": f"ou=people,{directory['base']}",
-            "ldap_filter": f"(&(uid=%s)(|{groups}))",
+            "ldap_filter": directory["filter"],
             # who may be in is there before
             "create_user": False,
         }

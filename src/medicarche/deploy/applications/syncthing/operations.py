@@ -92,13 +92,12 @@ def _ldap(directory: Mapping[str, Any] | None) -> dict[str, str]:
     if directory is None:
         return {}
     base = directory["base"]
-    groups = "".join(f"(memberOf={role['group']})" for role in directory["roles"])
     return {
         "address": directory["address"],
         "bindDN": f"uid=%s,ou=people,{base}",
         "transport": "tls",
         "searchBaseDN": f"ou=people,{base}",
-        "searchFilter": f"(&(uid=%s)(|{groups}))",
+        "searchFilter": directory["filter"],
     }
 
 

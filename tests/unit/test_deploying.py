@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from medicarche import provisioning
+from medicarche import deploying
 from medicarche.paths import Paths
 from medicarche.target import Options, Selection, select
 
@@ -32,7 +32,7 @@ def _deployed(selection: Selection) -> set[str]:
 
 def test_what_may_be_left_out_stays_left_out(selection: Selection) -> None:
     # the web site's file says nothing of leaving it out: the next run deploys it, and a comparison shows that
-    assert _deployed(selection) - _deployed(provisioning.as_deployed(selection)) == {"nextcloud"}
+    assert _deployed(selection) - _deployed(deploying.as_deployed(selection)) == {"nextcloud"}
 
 
 def test_what_has_its_file_meanwhile_isnt_left_out(selection: Selection, tmp_path: Path) -> None:
@@ -46,4 +46,4 @@ def test_what_has_its_file_meanwhile_isnt_left_out(selection: Selection, tmp_pat
         for a in environment.applications
     )
     changed = replace(selection, environment=replace(environment, applications=applications))
-    assert _deployed(provisioning.as_deployed(changed)) == _deployed(changed)
+    assert _deployed(deploying.as_deployed(changed)) == _deployed(changed)

@@ -1,0 +1,159 @@
+"""The applications' part of the main job: their files, what is left out, their instances, the deployment."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from medicarche import converge
+from medicarche.embedded import namespace
+from medicarche.given_certificate import read_certificate
+from medicarche.private_files import write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from medicarche.cloud import Connections
+    from medicarche.converge import InstanceState
+    from medicarche.deploy import DeployResult, Held, Obtained
+    from medicarche.progress import Reporter
+    from medicarche.spec.environment import Site
+    from medicarche.target import Selection
+
+__all__ = [
+    "as_deployed",
+    "check_certificates",
+    "left_out",
+    "note_blind",
+    "note_left_out",
+    "obtain",
+    "run",
+    "wait_for_instances",
+]
+
+#: seconds that instances may take from their creation to SSH with cloud-init finished
+READY_TIMEOUT = 300.0
+#: in the environment's folder: names of the applications that the last run didn't deploy
+_LEFT_OUT = "left-out.json"
+
+
+def check_certificates(selection: Selection, reporter: Reporter) -> None:
+    """Read the operator's own certificates; tell which end soon.
+
+    Raises:
+        MedicarcheError: one can't be used.
+    """
+    for instance in selection.environment.instances:
+        if instance.certificate is not None:
+            given = read_certificate(instance.certificate)
+            if given.ends_soon:
+                reporter.note(f"{instance.name}: {instance.certificate.chain} ends on {given.ends:%Y-%m-%d}")
+
+
+def obtain(selection: Selection, reporter: Reporter) -> Obtained:
+    """Get the files that applications are made from, from outside of the cloud's name space.
+
+    Raises:
+        MedicarcheError: one that is needed can't be had, or isn't what it should be.
+    """
+    from medicarche.deploy import obtain as get  # noqa: PLC0415 - slow to import, and not always wanted
+
+    with namespace.outside():
+        return get(selection.environment, selection.paths.cache, reporter)
+
+
+def note_blind(selection: Selection, reporter: Reporter) -> None:
+    """Tell which supervision can't look at the cloud that it is on."""
+    for name in selection.blind:
+        reporter.note(f"{name} doesn't look at the cloud itself: how instances reach its API isn't known")
+
+
+def note_left_out(selection: Selection) -> None:
+    """Write down which applications this run doesn't deploy."""
+    names = sorted(a.name for a in selection.environment.applications if not a.deployed)
+    write_private(selection.folder / _LEFT_OUT, (json.dumps(names) + "\n").encode())
+
+
+def left_out(selection: Selection) -> frozenset[str]:
+    """Return the names of the applications that the environment file or the last run left out."""
+    by_file = {a.name for a in selection.environment.applications if not a.deployed}
+    try:
+        noted = json.loads((selection.folder / _LEFT_OUT).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        noted = []
+    return frozenset({*by_file, *noted})
+
+
+def as_deployed(selection: Selection) -> Selection:
+    """Return the selection without the applications whose file couldn't be had when last provisioned.
+
+    Those that have it on this machine meanwhile aren't left out: the next run deploys them.
+    """
+    from medicarche.deploy import held as known  # noqa: PLC0415 - slow to import, and not always wanted
+
+    here = {n for n, file in known(selection.environment, selection.paths.cache).items() if file.path}
+    optional = {a.name for a in selection.environment.applications if a.if_unavailable == "leave-out"}
+    return selection.without(left_out(selection) & optional - here)
+
+
+def wait_for_instances(
+    selection: Selection,
+    connections: Connections,
+    instances: tuple[InstanceState, ...],
+    reporter: Reporter,
+) -> None:
+    """Pin the instances' host keys from their console logs, and wait until SSH and cloud-init are done.
+
+    Raises:
+        Unreachable: an instance isn't ready in its time.
+    """
+    by_user: dict[str, list[InstanceState]] = {}
+    for instance in instances:
+        by_user.setdefault(selection.user_of(instance.name), []).append(instance)
+    for user, theirs in by_user.items():
+        selection.ssh(user).wait_ready(
+            theirs,
+            console_log=lambda server: converge.console_log(connections, server),
+            stopped=lambda: [
+                i.name
+                for i in converge.instances(connections, selection.environment.name)
+                if i.status == "SHUTOFF"
+            ],
+            timeout=READY_TIMEOUT,
+            reporter=reporter,
+        )
+
+
+def run(
+    selection: Selection,
+    site: Site,
+    instances: tuple[InstanceState, ...],
+    reporter: Reporter,
+    *,
+    dry_run: bool = False,
+    artefacts: Mapping[str, Held] | None = None,
+) -> DeployResult:
+    """Deploy the applications, or say what would change in the instances (``dry_run``).
+
+    ``artefacts``: the files that applications are made from; without them what is known of them here.
+    """
+    from medicarche.deploy import deploy  # noqa: PLC0415 - slow to import, and not always wanted
+    from medicarche.deploy import held as known  # noqa: PLC0415 - likewise
+
+    return deploy(
+        selection.environment,
+        instances,
+        selection.folder,
+        package_proxy=site.package_proxy,
+        cloud=_looking(selection, site),
+        dry_run=dry_run,
+        artefacts=artefacts if artefacts is not None else known(selection.environment, selection.paths.cache),
+        reporter=reporter,
+    )
+
+
+def _looking(selection: Selection, site: Site) -> dict[str, Any] | None:
+    """Return what the supervision looks at the cloud with: where its API is, and a reader's credential."""
+    if selection.embedded is None or not any("cloud" in a.egress for a in selection.environment.applications):
+        return None
+    return {"api": [list(address) for address in site.api], "entry": selection.embedded.reader_entry()}
