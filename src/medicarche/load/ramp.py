@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Phase", "Ramp", "RampPlan", "Step", "catching_up", "steady"]
 
+#: people a second, where only few come
+_SLOWEST = 2.0
+
 
 class Phase(StrEnum):
     """What a step is for."""
@@ -30,7 +33,9 @@ class RampPlan:
         first: users of the first step.
         factor: each step has so many times the users of the one before.
         most: users that it never exceeds.
-        arrival: seconds within which a step's people come; each of them begins with a log-in.
+        arrival: seconds within which a step's people come where they are few.
+        arrivals: people who come in a second at most: each begins with a log-in, and many at once are a load
+            of another kind.
         settle: seconds that a step waits at most, once nobody more arrives, until its figures are steady.
         hold: seconds that a step is measured after that.
         precision: the edge is found when the steps beside it differ by this part, or by one user.
@@ -40,9 +45,14 @@ class RampPlan:
     factor: float = 1.6
     most: int = 1000
     arrival: float = 8.0
+    arrivals: float = 5.0
     settle: float = 30.0
     hold: float = 10.0
     precision: float = 0.08
+
+    def rate(self, people: int) -> float:
+        """Return how many of so many people come, or go, in a second."""
+        return min(max(people / self.arrival, _SLOWEST), self.arrivals)
 
 
 @dataclass(frozen=True, slots=True)

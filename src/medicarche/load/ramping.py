@@ -38,10 +38,8 @@ _RECOVERY = 60.0
 _COOLING = 20.0
 _CALM = 3
 _PATIENCE = 60.0
-#: people a second, where only few more come
-_SLOWEST = 2.0
-#: times its settling time that a step waits at most while people still arrive
-_LONGEST = 4.0
+#: times its settling time that a step waits at most for people who should be there
+_LONGEST = 3.0
 #: the latest seconds that tell whether a queue is worked off
 _COMPARED = 6
 
@@ -101,8 +99,9 @@ class _Driver:
 
     def _step(self, phase: Phase, users: int) -> _Measured:
         there = self.crowd.seconds[-1].users if self.crowd.seconds else 0
-        self.crowd.people(users, rate=max(abs(users - there) / self.plan.arrival, _SLOWEST))
-        is_steady = self._settle(users)
+        rate = self.plan.rate(abs(users - there))
+        self.crowd.people(users, rate=rate)
+        is_steady = self._settle(users, abs(users - there) / rate)
         watch = self.bench.watch()
         began = time.time()
         before = self.crowd.seconds[-1].processor_seconds if self.crowd.seconds else 0.0
@@ -141,14 +140,14 @@ class _Driver:
             ),
         )
 
-    def _settle(self, users: int) -> bool:
+    def _settle(self, users: int, arrival: float) -> bool:
         """Wait until the step's users are there and its figures are steady; tell whether it came to that.
 
         The rate alone isn't enough: while a queue is worked off, it is the application's greatest. As long as
         one more is there than before, the waiting begins again, to a limit.
         """
-        now = time.monotonic()
-        deadline, latest = now + self.plan.arrival + self.plan.settle, now + _LONGEST * self.plan.settle
+        deadline = time.monotonic() + arrival + self.plan.settle
+        latest = deadline + _LONGEST * self.plan.settle
         there: list[Second] = []
         most = 0
         while time.monotonic() < deadline:

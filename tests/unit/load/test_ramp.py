@@ -50,6 +50,13 @@ def test_a_rate_is_steady_when_only_chance_moves_it() -> None:
     assert steady([2, 1, 3, 2, 4, 1])  # so few that chance alone makes them differ
 
 
+def test_people_come_by_and_by() -> None:
+    plan = RampPlan()
+    assert plan.rate(1) == 2.0
+    assert plan.rate(24) == 3.0
+    assert plan.rate(800) == 5.0
+
+
 def test_a_queue_is_worked_off_while_answers_come_less_late() -> None:
     assert catching_up([9.0, 8.5, 8.0, 7.0, 6.5, 6.0], 2.0)
     assert not catching_up([9.0, 8.5, 8.0, 7.0, 6.5], 2.0)  # too few to tell
