@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fake_openstack.company import destroy, plan, provision
-from fake_openstack.fixtures import (
-    already_there,
-    cloud,
-    companys,
-    connections,
-    first_cloud,
-    first_connections,
-    image,
-    target,
-)
+from fake_openstack.fixtures import *  # noqa: F403 - fixtures, and those that they stand on
 from medicarche.errors import ConvergenceError
 
 if TYPE_CHECKING:
@@ -27,17 +18,6 @@ if TYPE_CHECKING:
 
     from fake_openstack import FakeOpenStack
     from medicarche.cloud import Connections
-
-__all__ = [
-    "already_there",
-    "cloud",
-    "companys",
-    "connections",
-    "first_cloud",
-    "first_connections",
-    "image",
-    "target",
-]
 
 
 def test_a_run_is_finished_by_the_next(cloud: FakeOpenStack, connections: Connections, image: Path) -> None:

@@ -99,9 +99,10 @@ class _Driver:
 
     def _step(self, phase: Phase, users: int) -> _Measured:
         there = self.crowd.seconds[-1].users if self.crowd.seconds else 0
-        rate = self.plan.rate(abs(users - there))
+        moving = abs(users - there)
+        rate = self.plan.rate(moving)
         self.crowd.people(users, rate=rate)
-        is_steady = self._settle(users, abs(users - there) / rate)
+        is_steady = self._settle(users, moving / rate)
         watch = self.bench.watch()
         began = time.time()
         before = self.crowd.seconds[-1].processor_seconds if self.crowd.seconds else 0.0

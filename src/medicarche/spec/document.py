@@ -31,6 +31,7 @@ _KEY = re.compile(r"(?P<indentation> *)(?P<key>[\w.-]+) *:(?: |$)")
 _LARGEST_FILE = 1024 * 1024  # bytes: the largest environment seen has 40 KiB
 _MOST_VALUES = 50_000
 _DEEPEST = 40
+_TOO_DEEP = f"the file is nested too deeply; an environment needs {_DEEPEST} levels at most"
 _STANDARD = "tag:yaml.org,2002:"
 _SCALARS = frozenset(f"{_STANDARD}{name}" for name in ("str", "int", "float", "bool", "null", "timestamp"))
 
@@ -150,7 +151,7 @@ def read(path: Path) -> Document:
         raise SpecificationError(f"{path}:1: the file is not YAML: {first}", hint=f"correct {path}") from None
     except RecursionError:
         raise SpecificationError(
-            f"{path}:1: the file is nested too deeply; an environment needs {_DEEPEST} levels at most",
+            f"{path}:1: {_TOO_DEEP}",
             hint=f"correct {path}",
         ) from None
     return document
@@ -220,7 +221,7 @@ def _syntax_error(path: Path, text: str, error: MarkedYAMLError) -> Specificatio
     elif "expected a single document" in str(error) or "but found another document" in problem:
         what = "the file holds a second YAML document; remove the line '---' and what follows"
     elif problem.startswith("maximum depth"):
-        what = f"the file is nested too deeply; an environment needs {_DEEPEST} levels at most"
+        what = _TOO_DEEP
     else:
         what = f"the file is not YAML: {problem}"
     key = _last_key(text.splitlines()[:line])
@@ -257,9 +258,7 @@ class _Builder:
         if id(node) in around:
             self._refuse(line, "an alias refers to what it is itself a part of; write the value out")
         if len(path) > _DEEPEST:
-            self._refuse(
-                line, f"the file is nested too deeply; an environment needs {_DEEPEST} levels at most"
-            )
+            self._refuse(line, _TOO_DEEP)
         if isinstance(node, MappingNode):
             return self._mapping(node, path, around | {id(node)})
         if isinstance(node, SequenceNode):

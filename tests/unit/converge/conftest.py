@@ -2,24 +2,4 @@
 
 from __future__ import annotations
 
-from fake_openstack.fixtures import (
-    already_there,
-    cloud,
-    companys,
-    connections,
-    first_cloud,
-    first_connections,
-    image,
-    target,
-)
-
-__all__ = [
-    "already_there",
-    "cloud",
-    "companys",
-    "connections",
-    "first_cloud",
-    "first_connections",
-    "image",
-    "target",
-]
+from fake_openstack.fixtures import *  # noqa: F403 - fixtures, and those that they stand on

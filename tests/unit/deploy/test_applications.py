@@ -412,7 +412,7 @@ def asking() -> dict[str, Any]:
         "authority": "-----BEGIN CERTIFICATE-----\n",
         "account": f"cn=odoo,ou=services,{BASE}",
         "roles": [{"group": f"cn=dsi,ou=groups,{BASE}", "role": "administrator"}],
-        "filter": "(&(uid=%s)(|(memberOf=x)))",
+        "filter": f"(&(uid=%s)(|(memberOf=cn=dsi,ou=groups,{BASE})))",
         "members": {"alice.moreau": "administrator"},
         "people": {"alice.moreau": {"name": "Alice Moreau", "mail": "a@example.org", "roles": ["sales"]}},
     }
@@ -426,7 +426,7 @@ def test_odoo_asks_the_directory_for_its_own_groups_by_a_verified_certificate(as
     assert wanted["modules"][-1] == "medicarche_directory"
     (server,) = wanted["servers"]
     assert (server["ldap_server"], server["ldap_server_port"]) == ("192.168.222.110", 636)
-    assert server["ldap_filter"] == "(&(uid=%s)(|(memberOf=x)))"
+    assert server["ldap_filter"] == f"(&(uid=%s)(|(memberOf=cn=dsi,ou=groups,{BASE})))"
     assert server["create_user"] is False
     found = {file.path: file for file in operations.files(asking, _instance("odoo"))}
     assert not [p for p, f in found.items() if "secret-of-the-service-account" in f.content]
