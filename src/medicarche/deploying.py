@@ -11,7 +11,7 @@ from medicarche.given_certificate import read_certificate
 from medicarche.private_files import write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from medicarche.cloud import Connections
     from medicarche.converge import InstanceState
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "as_deployed",
+    "boot_again",
     "check_certificates",
     "left_out",
     "note_blind",
@@ -122,6 +123,24 @@ def wait_for_instances(
             timeout=READY_TIMEOUT,
             reporter=reporter,
         )
+
+
+def boot_again(
+    selection: Selection,
+    connections: Connections,
+    instances: Sequence[InstanceState],
+    reporter: Reporter,
+) -> None:
+    """Reboot instances that hang in their first boot; their console logs, which Nova ends, are kept.
+
+    Raises:
+        CloudError: Nova refuses or doesn't answer.
+    """
+    for instance in instances:
+        log = selection.folder / f"console-{instance.name}.log"
+        write_private(log, converge.console_log(connections, instance.id).encode())
+        converge.reboot(connections, instance.id)
+        reporter.note(f"{instance.name} hung in its first boot and is rebooted; its console log: {log}")
 
 
 def run(

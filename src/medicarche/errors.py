@@ -16,6 +16,7 @@
     ├── CommandError                exit 1   a program that we started failed (its log's path and last lines)
     ├── DeploymentError             exit 1   an application couldn't be deployed
     └── Unreachable                 exit 1   an instance doesn't answer (SSH, HTTP) in its time
+        └── NotReady                         it runs, but didn't finish booting
 
 Other exit codes: 0 done, or nothing to do; 2 `plan` found changes; 64 the command line is wrong
 (EX_USAGE of sysexits.h); 130 interrupted.
@@ -36,6 +37,7 @@ __all__ = [
     "Locked",
     "MachineError",
     "MedicarcheError",
+    "NotReady",
     "ObjectiveBroken",
     "OutsideNamespace",
     "QuotaTooSmall",
@@ -134,3 +136,17 @@ class DeploymentError(MedicarcheError):
 
 class Unreachable(MedicarcheError):
     """An instance doesn't answer in its time."""
+
+
+class NotReady(Unreachable):
+    """Instances that run weren't ready in their time.
+
+    Args:
+        message: what was seen last of each.
+        names: the instances.
+        hint: as for every error.
+    """
+
+    def __init__(self, message: str, *, names: frozenset[str], hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.names = names

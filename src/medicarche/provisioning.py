@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from medicarche import converge, deploying, forwards, image, people, ssh
 from medicarche.cloud import check, connect, observe
-from medicarche.errors import CloudUnsuitable, MedicarcheError, Unreachable
+from medicarche.errors import CloudUnsuitable, MedicarcheError, NotReady, Unreachable
 from medicarche.plan import derive, make_plan, plan_destroy
 from medicarche.plan.model import Verb
 from medicarche.plan.resources import Kind
@@ -201,7 +201,8 @@ def provision(
         deployment = None
         if deploy:
             with _timed(seconds, "instances ready"):
-                instances = _ready(selection, planned.connections, instances, reporter, confirm, cancel)
+                new = frozenset(r.name for r in created if r.kind is Kind.SERVER)
+                instances = _ready(selection, planned.connections, instances, new, reporter, confirm, cancel)
             deploying.note_left_out(selection)
             with _timed(seconds, "deploy"):
                 deployment = deploying.run(selection, planned.site, instances, reporter, artefacts=artefacts)
@@ -214,15 +215,24 @@ def _ready(  # noqa: PLR0917 - what a run has
     selection: Selection,
     connections: Connections,
     instances: tuple[InstanceState, ...],
+    new: frozenset[str],
     reporter: Reporter,
     confirm: Callable[[Plan], bool],
     cancel: threading.Event | None,
 ) -> tuple[InstanceState, ...]:
-    """Wait for the instances; one that stops meanwhile is started again, once.
+    """Wait for the instances; one that stops meanwhile is started again, a new one that hangs too; once.
 
     The plan was made before: who types ``reboot`` in a container ends it, and Nova says so seconds later.
     """
     try:
+        deploying.wait_for_instances(selection, connections, instances, reporter)
+    except NotReady as error:
+        # one that this run has made has nothing to lose; another's owner decides
+        if not error.names <= new:
+            raise
+        reporter.note(error.message)
+        hanging = [i for i in instances if i.name in error.names]
+        deploying.boot_again(selection, connections, hanging, reporter)
         deploying.wait_for_instances(selection, connections, instances, reporter)
     except Unreachable:
         again = plan(selection, reporter)

@@ -305,6 +305,9 @@ class Nova:
             server["status"] = "ACTIVE"
             self._record(request, server["id"], "start")
             return Answer(202)
+        if "reboot" in request.json:
+            self._record(request, server["id"], "reboot")
+            return Answer(202)
         raise _refuse(400, "There is no such action")
 
     def _instance_actions(self, request: Request) -> Answer:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from medicarche import ssh
-from medicarche.errors import MedicarcheError, Unreachable
+from medicarche.errors import MedicarcheError, NotReady, Unreachable
 from medicarche.progress import SilentReporter
 
 if TYPE_CHECKING:
@@ -377,13 +377,21 @@ def test_what_was_seen_last_is_told_of_all(tmp_path: Path) -> None:
         port = _port(closed)
     reach = ssh.Ssh(tmp_path, user="debian", port=port, clock=steps.clock, sleep=steps.sleep)
     machines = [LOOPBACK, Machine("erp", "2", None, "127.0.0.2")]
-    with pytest.raises(Unreachable) as caught:
-        reach.wait_ready(machines, console_log=_log_of(""), reporter=SilentReporter(), timeout=5)
+    booted = "".join(f"line {number}\r\n\r\n" for number in range(20))
+    logs = {LOOPBACK.id: "", "2": booted + "[\x1b[0;1;31mFAILED\x1b[0m] Failed to start ssh.service."}
+    with pytest.raises(NotReady) as caught:
+        reach.wait_ready(machines, console_log=logs.get, reporter=SilentReporter(), timeout=5)  # type: ignore[arg-type]  # both are there
     assert caught.value.message.splitlines() == [
         "not ready after 5 s:",
         f"erp: port {port}: Connection refused",
         f"website: port {port}: Connection refused",
+        "the end of erp's console log:",
+        *(f"  line {number}" for number in range(9, 20)),
+        "  [FAILED] Failed to start ssh.service.",
+        "the end of website's console log:",
+        "  (it is empty)",
     ]
+    assert caught.value.names == {"erp", "website"}
     assert "medicarche console erp" in str(caught.value.hint)
 
 

@@ -9,6 +9,7 @@ from medicarche.converge.inspect import (
     console_log,
     instances,
 )
+from medicarche.converge.reboot import reboot
 from medicarche.converge.result import Failure, Result
 from medicarche.converge.trace import Summary
 
@@ -23,4 +24,5 @@ __all__ = [
     "connected_instances",
     "console_log",
     "instances",
+    "reboot",
 ]

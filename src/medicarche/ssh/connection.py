@@ -13,14 +13,14 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from medicarche.errors import Unreachable
+from medicarche.errors import CloudError, NotReady, Unreachable
 from medicarche.private_files import make_private_folder
 from medicarche.ssh.instance import addresses
 from medicarche.ssh.keys import ensure_key_pair
 from medicarche.ssh.known_hosts import KnownHosts, entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import paramiko
@@ -38,6 +38,8 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 _RESULT = "/run/cloud-init/result.json"
 #: seconds between two looks whether what is waited for still runs
 _LOOK_AGAIN = 5.0
+#: lines of a console log that are told of an instance that isn't ready
+_CONSOLE_LINES = 12
 
 
 class Ssh:
@@ -204,8 +206,9 @@ class Ssh:
             timeout: seconds for all of them together.
 
         Raises:
-            Unreachable: one or more aren't ready in that time; all are named, with what was seen last. Or
-                one has stopped: waiting longer would be in vain.
+            NotReady: one or more aren't ready in that time; all are named, with what was seen last and the
+                end of the console log.
+            Unreachable: one has stopped: waiting longer would be in vain.
         """
         began = self._clock()
         deadline = began + timeout
@@ -240,12 +243,7 @@ class Ssh:
                         )
                 stage.update(", ".join(sorted(waiting)))
                 self._sleep(0.5)
-            lines = [f"{name}: {why}" for name, (_, why) in sorted(waiting.items())]
-            first = min(waiting)
-            raise Unreachable(
-                f"not ready after {timeout:g} s:\n" + "\n".join(lines),
-                hint=f"`medicarche console {first}` shows how far it booted",
-            )
+            raise _hanging(waiting, console_log, timeout)
 
     def _not_ready(self, instance: Instance, console_log: ConsoleLog, reporter: Reporter) -> str | None:
         """Say what is missing until the instance is ready, or None."""
@@ -268,6 +266,32 @@ class Ssh:
         for complaint in complaints:
             reporter.note(f"{instance.name}: cloud-init says: {complaint}")
         return None
+
+
+def _hanging(
+    waiting: Mapping[str, tuple[Instance, str]], console_log: ConsoleLog, timeout: float
+) -> NotReady:
+    """Return the error that tells of each what was seen last, and where its boot has come to."""
+    lines = [f"{name}: {why}" for name, (_, why) in sorted(waiting.items())]
+    for name, (instance, _) in sorted(waiting.items()):
+        lines += [f"the end of {name}'s console log:", *_end_of(console_log, instance)]
+    return NotReady(
+        f"not ready after {timeout:g} s:\n" + "\n".join(lines),
+        names=frozenset(waiting),
+        hint=f"`medicarche console {min(waiting)}` shows how far it booted",
+    )
+
+
+def _end_of(console_log: ConsoleLog, instance: Instance) -> list[str]:
+    """Return the last lines of an instance's console log, as a person reads them, indented."""
+    import click  # noqa: PLC0415 - not wanted but here
+
+    try:
+        lines = click.unstyle(console_log(instance.id)).splitlines()
+    except CloudError as error:
+        lines = [error.message]
+    written = [f"  {line.strip()}" for line in lines if line.strip()]
+    return written[-_CONSOLE_LINES:] or ["  (it is empty)"]
 
 
 def _closed(instances: Sequence[Instance], port: int, timeout: float) -> dict[str, str]:
