@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 GROUPS = "tests/acceptance/test_security_groups.py"
 #: what all rules and listeners of the environment name, and what databases and agents would listen on
-FEW_PORTS = "22,53,80,443,3142,3306,5000,5432,8000-9000,9100,9113,9292,9696"
+FEW_PORTS = "22,53,80,443,3142,3306,5000,5432,8000-9000,9100,9104,9113,9117,9187,9292,9696"
 SSH = 22
 NEUTRON = "test_neutrons_rules_are_those_that_follow_from_the_declaration"
 NODE = "test_the_nodes_packet_filter_holds_what_is_declared_and_nothing_else"

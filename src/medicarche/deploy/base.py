@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from medicarche.deploy import supervised
 from medicarche.deploy.applications import KINDS
 from medicarche.deploy.asking import ask_together
+from medicarche.deploy.database_accounts import DATABASES, Accounts, accounts, leave
 from medicarche.deploy.hardening import drop_in, private_tmp
 from medicarche.deploy.operations import File, Unit, files, files_question, run, services, services_question
 from medicarche.deploy.packages import Packages, packages
@@ -49,9 +50,8 @@ def deploy(instance: Mapping[str, Any]) -> None:
     theirs = [file for module, application in parts for file in module.files(application, instance)]
     streams = any(file.path.startswith(_STREAMS) for file in theirs)
     configuration = _configuration(instance, people, streams=streams) + theirs
-    if instance["supervised"]:
-        wanted |= set(supervised.packages(instance))
-        configuration += supervised.files(instance)
+    wanted |= set(supervised.packages(instance))
+    configuration += supervised.files(instance)
     absent = [] if instance["package_proxy"] else [_PROXY]
     units = [
         Unit("ssh.service", (_SSHD,), "reload", check="sshd -t"),
@@ -64,16 +64,21 @@ def deploy(instance: Mapping[str, Any]) -> None:
         # what its unit says holds from a start on, what its configuration says from a reload on
         units.append(Unit("nginx.service", (drop_in("nginx.service"),), check="nginx -t -q"))
         units.append(Unit("nginx.service", nginx, "reload", check="nginx -t -q"))
-    if instance["supervised"]:
-        units += supervised.units(instance)
-    remains: list[Question] = [] if instance["supervised"] else [(supervised.Remains, {})]
+    units += supervised.units(instance)
+    told = supervised.databases(instance) if instance["exporters"] else tuple(DATABASES)
+    remains: list[Question] = [] if instance["exporters"] else [(supervised.Remains, {})]
+    if told:
+        remains.append((Accounts, {"databases": told}))
     ask_together([files_question(configuration, absent), (Packages, {}), services_question(units), *remains])
-    if remains:
+    if not instance["exporters"]:
         run("agents that nobody asks any more", supervised.withdraw)
+        run("databases' accounts that nobody uses any more", leave)
     run("configuration files", files, configuration, absent)
     if wanted:
         run("packages", packages, sorted(wanted))
     run("services", services, units)
+    if instance["exporters"] and told:
+        run("databases' accounts for the supervision", accounts, told)
     for module, application in parts:
         module.deploy(application, instance)
 

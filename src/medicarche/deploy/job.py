@@ -15,7 +15,7 @@ from medicarche.deploy.watching import watched
 from medicarche.embedded.mirrors import mirrors_for, parse_one_line
 from medicarche.errors import DeploymentError
 from medicarche.given_certificate import read_certificate
-from medicarche.spec.supervision import supervisor
+from medicarche.spec.supervision import exporters, supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,7 +82,6 @@ def make_job(
         DeploymentError: an instance has no address, or an application's kind isn't known.
     """
     watcher = supervisor(environment)
-    supervised = watcher is not None and watcher.deployed
     return {
         "dry_run": dry_run,
         "log": str(log),
@@ -96,14 +95,18 @@ def make_job(
                 artefacts=artefacts or {},
                 everyone=everyone or instances,
             )
-            | {"package_proxy": package_proxy, "supervised": supervised}
+            | {
+                "package_proxy": package_proxy,
+                # where nobody supervises there is none
+                "exporters": [exporter.job for exporter in exporters(environment, i.name)],
+            }
             | (
                 {
                     "watched": watched(
                         environment, everyone or instances, watcher, authority.ca_certificate, cloud
                     )
                 }
-                if watcher is not None and supervised and i.name == watcher.instance
+                if watcher is not None and watcher.deployed and i.name == watcher.instance
                 else {}
             )
             for i in instances
@@ -184,6 +187,7 @@ def _application(
         "port": application.port,
         "egress": list(application.egress),
         "serves": application.traits.serves,
+        "services": list(application.traits.services),
         "https_at": KINDS[application.kind].https_at or str(application.port),
         "artefact": artefact and {"path": artefact.path and str(artefact.path), "sha256": artefact.sha256},
         "title": application.title,

@@ -7,83 +7,90 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pyinfra.api.facts import FactBase
 from pyinfra.api.operation import operation
 
 from medicarche.deploy.asking import ask
+from medicarche.deploy.database_accounts import DATABASES
 from medicarche.deploy.operations import File, Unit, note, shell
 from medicarche.deploy.packages import purge_command
 from medicarche.deploy.templating import render
-from medicarche.spec.supervision import NGINX_PORT, NODE_PORT
+from medicarche.spec.supervision import EXPORTERS
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
 
     from pyinfra.api.command import StringCommand
 
-__all__ = ["Remains", "files", "packages", "units", "withdraw"]
+    from medicarche.spec.supervision import Exporter
+
+__all__ = ["Remains", "databases", "files", "packages", "units", "withdraw"]
 
 _TEMPLATES = Path(__file__).parent / "templates" / "supervised"
 _SYSTEMD = "/etc/systemd/system"
 _OWN_METRICS = "/usr/local/lib/medicarche/own-metrics"
 _OWN_UNIT = f"{_SYSTEMD}/medicarche-own-metrics.service"
-_NODE = (
-    "/etc/default/prometheus-node-exporter",
-    f"{_SYSTEMD}/prometheus-node-exporter.service.d/medicarche.conf",
-)
-_NGINX = (
-    "/etc/default/prometheus-nginx-exporter",
-    f"{_SYSTEMD}/prometheus-nginx-exporter.service.d/medicarche.conf",
-)
-_STATUS = "/etc/nginx/conf.d/medicarche-status.conf"
-#: what nginx loads again when it is younger than the last time
-_SITES = "/etc/nginx/conf.d/medicarche.conf"
-_PACKAGES = ("prometheus-node-exporter", "prometheus-nginx-exporter")
+#: exporter's job → what it needs besides: path → its template and mode. Where a service tells its agent what
+#: it does, nobody but the instance itself asks
+_BESIDES: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
+    "instances": {_OWN_METRICS: ("own-metrics.sh", "755"), _OWN_UNIT: ("own-metrics.service.j2", "644")},
+    "nginx": {"/etc/nginx/conf.d/medicarche-status.conf": ("nginx-status.conf.j2", "644")},
+    "apache": {"/etc/apache2/conf-enabled/medicarche-status.conf": ("apache-status.conf.j2", "644")},
+    "mariadb": {"/etc/prometheus/medicarche-mariadb.cnf": ("mariadb.cnf", "644")},
+}
+#: service → what it loads again when it is younger than the last time
+_LOADED = {"nginx": "/etc/nginx/conf.d/medicarche.conf", "apache2": "/etc/apache2/ports.conf"}
 
 
 def packages(instance: Mapping[str, Any]) -> tuple[str, ...]:
     """Return Debian's packages."""
-    serving = ("prometheus-nginx-exporter",) if _has_nginx(instance) else ()
-    return ("prometheus-node-exporter", *serving)
+    return tuple(exporter.program for exporter in _agents(instance))
 
 
 def files(instance: Mapping[str, Any]) -> list[File]:
-    """Return the agents' configuration; nginx' own figures are at a socket that only its agent may open."""
-    values = {"address": instance["private_address"], "node_port": NODE_PORT, "nginx_port": NGINX_PORT}
-    found = {
-        _NODE[0]: ("node.default.j2", "644"),
-        _NODE[1]: ("agent.service.j2", "644"),
-        _OWN_METRICS: ("own-metrics.sh", "755"),
-        _OWN_UNIT: ("own-metrics.service.j2", "644"),
-    }
-    if _has_nginx(instance):
-        found |= {
-            _NGINX[0]: ("nginx.default.j2", "644"),
-            _NGINX[1]: ("agent.service.j2", "644"),
-            _STATUS: ("status.conf.j2", "644"),
+    """Return the agents' configuration."""
+    found = []
+    for exporter in _agents(instance):
+        values = {
+            "address": instance["private_address"],
+            "port": exporter.port,
+            "inside": exporter.inside and exporter.inside.port,
         }
-    return [
-        File(path, render(_TEMPLATES, template, **values), mode=mode)
-        for path, (template, mode) in found.items()
-    ]
-
-
-def units(instance: Mapping[str, Any]) -> list[Unit]:
-    """Return the agents' services; to come after nginx."""
-    found = [
-        Unit("medicarche-own-metrics.service", (_OWN_METRICS, _OWN_UNIT)),
-        Unit("prometheus-node-exporter.service", _NODE),
-    ]
-    if _has_nginx(instance):
-        found.append(Unit("prometheus-nginx-exporter.service", _NGINX))
+        found += [
+            File(path, render(_TEMPLATES, template, **values), mode=mode)
+            for path, (template, mode) in _written(exporter).items()
+        ]
     return found
 
 
-def _has_nginx(instance: Mapping[str, Any]) -> bool:
-    """Tell whether nginx runs: in front of what people use."""
-    return any(application["serves"] == "people" for application in instance["applications"])
+def units(instance: Mapping[str, Any]) -> list[Unit]:
+    """Return the agents' services; to come after what they ask."""
+    if not instance["exporters"]:
+        return []
+    agents = [
+        Unit(f"{exporter.program}.service", tuple(_written(exporter))) for exporter in _agents(instance)
+    ]
+    return [Unit(_OWN_UNIT.rpartition("/")[2], (_OWN_METRICS, _OWN_UNIT)), *agents]
+
+
+def databases(instance: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the databases whose figures are shown."""
+    return tuple(exporter.job for exporter in _agents(instance) if exporter.job in DATABASES)
+
+
+def _agents(instance: Mapping[str, Any]) -> list[Exporter]:
+    return [exporter for exporter in EXPORTERS if exporter.job in instance["exporters"]]
+
+
+def _written(exporter: Exporter) -> dict[str, tuple[str, str]]:
+    """Return an exporter's files: path → template and mode."""
+    return {
+        f"/etc/default/{exporter.program}": (f"{exporter.job}.default.j2", "644"),
+        f"{_SYSTEMD}/{exporter.program}.service.d/medicarche.conf": ("agent.service.j2", "644"),
+        **_BESIDES.get(exporter.job, {}),
+    }
 
 
 class Remains(FactBase[list[str]]):
@@ -93,10 +100,11 @@ class Remains(FactBase[list[str]]):
 
     def command(self) -> str:
         """Ask for both."""
-        paths = shlex.join((_OWN_METRICS, _OWN_UNIT, *_NODE, *_NGINX, _STATUS))
+        paths = shlex.join(path for exporter in EXPORTERS for path in _written(exporter))
+        programs = shlex.join(exporter.program for exporter in EXPORTERS)
         return (
             f"ls -d -- {paths} 2>/dev/null;"
-            f" dpkg-query -W -f '${{db:Status-Abbrev}}|${{Package}}\n' {shlex.join(_PACKAGES)} 2>/dev/null"
+            f" dpkg-query -W -f '${{db:Status-Abbrev}}|${{Package}}\n' {programs} 2>/dev/null"
             " | sed -n 's/^.[^n].|//p'; true"
         )
 
@@ -116,9 +124,10 @@ def withdraw() -> Generator[StringCommand, None, None]:
     unit = _OWN_UNIT.rpartition("/")[2]
     there = shlex.join(name for name in found if name.startswith("/"))
     installed = [name for name in found if not name.startswith("/")]
-    # touched first: nginx is due for a reload then, however soon after this the run may be killed
+    # touched first: they are due for loading it then, however soon after this the run may be killed
+    loaded = shlex.join(_LOADED.values())
     yield shell(
-        f"{{ [ ! -e {_SITES} ] || touch {_SITES}; }} && {{ systemctl disable -q --now {unit} || true; }}"
+        f"{{ touch --no-create -- {loaded}; }} && {{ systemctl disable -q --now {unit} || true; }}"
         f" && rm -f -- {there} /var/lib/prometheus/node-exporter/medicarche-*.prom && systemctl daemon-reload"
     )
     if installed:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from medicarche.deploy.applications import KINDS
 from medicarche.errors import DeploymentError
 from medicarche.given_certificate import read_certificate
+from medicarche.spec.supervision import exporters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,12 +55,22 @@ def watched(
             {"name": i.name, "address": addresses.get(i.name, "")}
             for i in environment.instances
         ],
+        # Prometheus' name of the targets → instances
+        "exporters": _exporters(environment),
         "applications": [
             _probed(environment, a, addresses[a.instance], authority)
             for a in environment.for_people
             if a.instance in addresses
         ],
     }
+
+
+def _exporters(environment: Environment) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for instance in environment.instances:
+        for exporter in exporters(environment, instance.name):
+            found.setdefault(exporter.job, []).append(instance.name)
+    return found
 
 
 def _probed(

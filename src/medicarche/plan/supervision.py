@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from medicarche.plan.groups import SUPERVISED, application_group, rule_between
 from medicarche.plan.resources import SecurityGroup
-from medicarche.spec.supervision import NGINX_PORT, NODE_PORT, supervisor
+from medicarche.spec.supervision import NODE, service_exporters, supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,19 +42,20 @@ def supervision_groups(environment: Environment) -> Iterator[SecurityGroup]:
 def supervision_rules(environment: Environment) -> Iterator[SecurityGroupRule]:
     """Yield the ways between the supervision and what it watches; each end names the other one's group.
 
-    An instance's metrics; of an application for people nginx' metrics, and its own port, as visitors reach
-    it. One for other applications is reached by those alone.
+    An instance's metrics; those of an application's services; of one for people its own port, as visitors
+    reach it. One for other applications is reached by those alone.
     """
     watcher = supervisor(environment)
     if watcher is None:
         return
     own = application_group(watcher.name)
-    yield rule_between(SUPERVISED, "ingress", NODE_PORT, own, why="supervision: the instance's metrics")
-    yield rule_between(own, "egress", NODE_PORT, SUPERVISED, why="supervision: instances' metrics")
+    yield rule_between(SUPERVISED, "ingress", NODE.port, own, why="supervision: the instance's metrics")
+    yield rule_between(own, "egress", NODE.port, SUPERVISED, why="supervision: instances' metrics")
     for application in environment.applications:
-        if application.traits.serves != "people":
-            continue
         group, name = application_group(application.name), application.name
-        yield rule_between(group, "ingress", NGINX_PORT, own, why="supervision: nginx' metrics")
-        yield rule_between(own, "egress", NGINX_PORT, group, why=f"supervision: nginx' metrics of {name}")
-        yield rule_between(own, "egress", application.port, group, why=f"supervision: {name} answers")
+        for exporter in service_exporters(application):
+            shown = f"supervision: {exporter.shows}"
+            yield rule_between(group, "ingress", exporter.port, own, why=shown)
+            yield rule_between(own, "egress", exporter.port, group, why=f"{shown} of {name}")
+        if application.traits.serves == "people":
+            yield rule_between(own, "egress", application.port, group, why=f"supervision: {name} answers")

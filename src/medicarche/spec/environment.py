@@ -165,12 +165,15 @@ class Traits:
         roles: what people of the directory can be in it, the most powerful first; empty where it can't ask a
             directory.
         directory: it is a directory itself.
+        services: what runs in its instance and can tell what it does: ``apache``, ``mariadb``,
+            ``postgresql`` (`medicarche.spec.supervision.SERVICES`).
     """
 
     serves: Literal["people", "applications"] = "people"
     process: str = "nginx"
     roles: tuple[str, ...] = ()
     directory: bool = False
+    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

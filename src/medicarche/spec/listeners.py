@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medicarche.spec.environment import Listener
-from medicarche.spec.supervision import exporters
+from medicarche.spec.supervision import listening
 
 if TYPE_CHECKING:
     from medicarche.spec.environment import Environment
@@ -64,5 +64,5 @@ def listeners(environment: Environment, instance_name: str) -> tuple[Listener, .
         )
         for a in applications
     ]
-    found += exporters(environment, instance_name)
+    found += listening(environment, instance_name)
     return tuple(sorted(found, key=lambda listener: listener.port))

@@ -18,7 +18,7 @@ from openstack.connection import Connection
 
 from medicarche.probe import Endpoint, PortState, scan
 from medicarche.provisioning import site_of
-from medicarche.spec.supervision import NGINX_PORT, NODE_PORT
+from medicarche.spec.supervision import EXPORTERS, NODE, SERVICES, exporters
 from medicarche.testing.browser import browse
 
 if TYPE_CHECKING:
@@ -107,6 +107,8 @@ def test_all_that_the_environment_file_declares_is_seen(
     serving = {a.instance for a in _deployed(environment)}
     expected = {("instances", i.name) for i in environment.instances} | {("nginx", name) for name in serving}
     expected |= {("applications", a.name) for a in _deployed(environment)}
+    services = {(service, a.instance) for a in _deployed(environment) for service in a.traits.services}
+    expected |= services
 
     def seen() -> dict[tuple[str, str], str]:
         name = {"applications": "application"}
@@ -121,7 +123,7 @@ def test_all_that_the_environment_file_declares_is_seen(
     evidence.table(
         "Ce qui est supervisé, d'après le fichier d'environnement", ("source", "nom", "état"), rows
     )
-    jobs = {"instances", "nginx", "applications"}
+    jobs = {"instances", "nginx", "applications", *SERVICES}
     assert {key for key in found if key[0] in jobs} == expected
     until(
         lambda: {value for _, value in watch.query("probe_success")} == {1.0}, "all applications answer", SOON
@@ -129,6 +131,9 @@ def test_all_that_the_environment_file_declares_is_seen(
     assert {labels["application"] for labels, _ in watch.query("probe_success == 1")} == {
         a.name for a in _deployed(environment)
     }
+    # their agents answer, and are answered
+    found_up = watch.query("apache_up == 1 or mysql_up == 1 or pg_up == 1")
+    assert {(labels["job"], labels["instance"]) for labels, _ in found_up} == services
 
 
 @pytest.mark.requirement("SUP-1")
@@ -159,7 +164,8 @@ def test_the_agents_cost_little(
         host = machines(instance)
         ticks = int(host.check_output("getconf CLK_TCK"))
         shown = host.check_output(
-            "ps -o pid=,comm=,rss=,etimes= -C prometheus-node,prometheus-ngin,own-metrics"
+            "ps -o pid=,comm=,rss=,etimes= -C %s",
+            ",".join([*(e.program[:15] for e in EXPORTERS), "own-metrics"]),
         )
         for line in shown.splitlines():
             pid, command, rss, lived = line.split()
@@ -183,13 +189,8 @@ def test_nobody_but_the_supervision_reaches_an_agent(
     instances: tuple[InstanceState, ...],
     machines: Machines,
 ) -> None:
-    serving = {a.instance for a in _deployed(environment)}
-    agents = [
-        (i, port)
-        for i in instances
-        for port in (NODE_PORT, NGINX_PORT)
-        if port == NODE_PORT or i.name in serving
-    ]
+    agents = [(i, e.port) for i in instances for e in exporters(environment, i.name)]
+    assert {i.name for i, port in agents if port == NODE.port} == {i.name for i in instances}
     outside = [Endpoint(str(i.floating_address), port) for i, port in agents if i.floating_address]
     assert set(scan(outside).values()) == {PortState.FILTERED}
     private = [(target.private_address, port) for target, port in agents]
@@ -199,6 +200,56 @@ def test_nobody_but_the_supervision_reaches_an_agent(
             if source.name != target.name:
                 reached = (target.private_address, port) in found
                 assert reached is (source.name == application.instance), (source.name, target.name, port)
+
+
+#: database → how it is asked with its agent's account, and what that account must not read
+_CLIENTS = {
+    "mariadb": "mariadb --batch --skip-column-names --user=prometheus",
+    "postgresql": "psql -XAtq --host=/run/postgresql --username=prometheus",
+}
+_KEPT = {
+    "mariadb": ("SELECT * FROM mysql.global_priv;", "SELECT * FROM wordpress.wp_users;"),
+    "postgresql": ("SELECT * FROM pg_authid;", "SELECT * FROM res_users;"),
+}
+
+
+@pytest.fixture
+def databases(
+    environment: Environment, instances: tuple[InstanceState, ...], machines: Machines
+) -> list[tuple[str, InstanceState, Host]]:
+    """The databases of the environment's applications: kind, instance, its machine."""
+    by_name = {i.name: i for i in instances}
+    found = [
+        (kind, by_name[a.instance], machines(by_name[a.instance]))
+        for a in _deployed(environment)
+        for kind in sorted(_CLIENTS.keys() & set(a.traits.services))
+    ]
+    if not found:
+        pytest.skip("no application of this environment has a database")
+    return found
+
+
+@pytest.mark.requirement("SUP-1")
+def test_an_agent_reads_no_data_and_nobody_else_takes_its_account(
+    databases: list[tuple[str, InstanceState, Host]],
+) -> None:
+    for kind, _, host in databases:
+        in_it = [""]
+        if kind == "postgresql":
+            shown = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate"
+            in_it = host.check_output('runuser -u postgres -- psql -XAtqc "%s"' % shown).split()  # noqa: UP031 - of SQL's own
+            assert len(in_it) > 1
+        for name in in_it:
+            client = f"{_CLIENTS[kind]} {name}"
+            asked = host.run(f"echo 'SELECT 1;' | runuser -u prometheus -- {client}")
+            assert (asked.rc, asked.stdout.strip()) == (0, "1"), asked.stderr
+            # an account of the system that isn't the agent's
+            assert host.run(f"echo 'SELECT 1;' | runuser -u nobody -- {client}").rc != 0
+            refused = [
+                host.run(f"echo '{question}' | runuser -u prometheus -- {client}") for question in _KEPT[kind]
+            ]
+            assert not any(answer.stdout for answer in refused)
+            assert any("denied" in answer.stderr for answer in refused), [a.stderr for a in refused]
 
 
 def _connected(machine: Host, endpoints: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
@@ -426,6 +477,34 @@ def test_an_application_that_stops_is_told_with_what_to_do_and_told_no_more(
     resolved = until(lambda: not watch.alerts(name, **labels), f"{name} is over", FIRES)
     record_property("seconds until it is over", resolved)
     assert name not in watch.get("/").text
+
+
+@pytest.fixture
+def silent(databases: list[tuple[str, InstanceState, Host]]) -> Iterator[tuple[str, InstanceState, Host]]:
+    """A database that was stopped just now; it runs again afterwards."""
+    database, _, host = databases[0]
+    host.check_output("systemctl stop %s", database)
+    try:
+        yield databases[0]
+    finally:
+        host.check_output("systemctl start %s", database)
+
+
+@pytest.mark.alone
+@pytest.mark.requirement("SUP-3")
+def test_a_database_that_stops_is_told(
+    watch: Watch, silent: tuple[str, InstanceState, Host], record_property: Callable[[str, Any], None]
+) -> None:
+    database, instance, host = silent
+    labels = {"job": database, "instance": instance.name}
+    fired = until(lambda: watch.alerts("ServiceMuet", **labels), "the database's alert fires", FIRES)
+    record_property("seconds until the alert", fired)
+    (alert,) = watch.alerts("ServiceMuet", **labels)
+    assert database in alert["annotations"]["resume"]
+    host.check_output("systemctl start %s", database)
+    over = until(lambda: not watch.alerts("ServiceMuet"), "the database's alert is over", FIRES)
+    record_property("seconds until it is over", over)
+    until(lambda: not watch.alerts("ApplicationInjoignable"), "the application answers again", FIRES)
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ pytest.importorskip("pyinfra")
 
 from pyinfra.context import ctx_host
 
-from medicarche.deploy import operations, packages
+from medicarche.deploy import database_accounts, operations, packages
 from medicarche.deploy.applications.wordpress.operations import SiteDifferences
 from medicarche.deploy.asking import Together
+from medicarche.deploy.database_accounts import DATABASES, Accounts
 from medicarche.deploy.operations import File, FileStates, Unit, UnitState, UnitStates
 from medicarche.deploy.packages import Packages, PackageState
 
@@ -192,3 +193,43 @@ def test_a_configuration_is_checked_before_it_is_loaded_and_stamped_before(detai
 def test_the_sites_answer_is_read_past_what_php_prints() -> None:
     assert SiteDifferences().process(["Deprecated: x", '["option blogname"]']) == ["option blogname"]
     assert SiteDifferences().process(["null"]) is None
+
+
+def test_a_databases_account_is_asked_for_and_read() -> None:
+    question = Accounts().command(tuple(DATABASES))
+    subprocess.run(["sh", "-n"], input=question, text=True, check=True)
+    lines = [f"{name} {account.right}" for name, account in DATABASES.items()]
+    assert Accounts().process(lines) == {name: account.right for name, account in DATABASES.items()}
+    # MariaDB tells each right that was given by hand on a line of its own
+    more = "GRANT SELECT ON `wordpress`.* TO `prometheus`@`localhost`"
+    assert Accounts().process([*lines, f"mariadb {more}"])["mariadb"].endswith(f"\n{more}")
+    # no client, or a database that doesn't answer
+    assert Accounts().process([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        (None, ["mariadb: the supervision's account is missing"]),
+        (DATABASES["mariadb"].right + "\nGRANT ALL ON x", ["mariadb: the supervision's account differs"]),
+        (DATABASES["mariadb"].right, []),
+    ],
+)
+def test_a_databases_account_has_these_rights_and_no_others(
+    shown: str | None, said: list[str], details: list[str]
+) -> None:
+    found = {"postgresql": DATABASES["postgresql"].right} | ({"mariadb": shown} if shown else {})
+    made = list(database_accounts._wanted(found, ("mariadb", "postgresql")))
+    assert details == said
+    assert len(made) == len(said)
+    for command in made:
+        read = command.connector_arguments["_stdin"]
+        # what it had goes with it
+        assert read.index("DROP USER IF EXISTS") < read.index("CREATE USER")
+
+
+def test_accounts_that_nobody_uses_go(details: list[str]) -> None:
+    made = list(database_accounts._unwanted({"postgresql": "t|t|t|-1|"}))
+    assert details == ["postgresql: the supervision's account must not be there"]
+    assert [c.connector_arguments["_stdin"] for c in made] == ["DROP ROLE IF EXISTS prometheus;\n"]
+    assert list(database_accounts._unwanted({})) == []

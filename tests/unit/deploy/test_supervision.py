@@ -48,11 +48,16 @@ class Machine:
 
 @pytest.fixture(name="environment")
 def _environment() -> Environment:
+    return _load(FILE)
+
+
+def _load(file: Path) -> Environment:
     return load_environment(
-        FILE,
+        file,
         check_settings=deploy.check_settings,
         private_listeners=deploy.listeners,
         minimum_size=deploy.minimum_size,
+        traits=deploy.traits,
     )
 
 
@@ -120,7 +125,7 @@ def test_all_that_is_declared_is_watched(environment: Environment, tmp_path: Pat
         ["https://192.168.222.10:8885/rest/noauth/health"],
         ["https://192.168.222.12:8890/sante"],
     ]
-    assert all(instance["supervised"] for instance in job.values())
+    assert all(instance["exporters"] for instance in job.values())
     assert "watched" not in job["syncthing"]
 
 
@@ -145,7 +150,7 @@ def test_an_instance_that_the_cloud_lost_is_declared_still(environment: Environm
 
 def test_without_supervision_no_instance_is_supervised(environment: Environment, tmp_path: Path) -> None:
     job = _job(environment.without(["supervision"]), tmp_path)
-    assert not any(instance["supervised"] or "watched" in instance for instance in job.values())
+    assert not any(instance["exporters"] or "watched" in instance for instance in job.values())
 
 
 def test_a_probe_asks_by_name_and_believes_the_environments_authority_only(
@@ -270,6 +275,62 @@ def test_agents_listen_on_the_private_address_only(environment: Environment, tmp
     # an instance that serves nothing has no nginx
     assert not [path for path in (f.path for f in supervised.files(job["reserve"])) if "nginx" in path]
     assert supervised.packages(job["reserve"]) == ("prometheus-node-exporter",)
+
+
+COMPANY = ROOT / "environments" / "medicarche.yaml"
+#: where the company's file has what shows figures of its own
+SERVING = {
+    "nginx": {"website", "odoo", "syncthing", "supervision"},
+    "apache": {"website"},
+    "mariadb": {"website"},
+    "postgresql": {"odoo"},
+}
+
+
+@pytest.fixture(name="company")
+def _company() -> Environment:
+    return _load(COMPANY).without(["nextcloud"])
+
+
+def test_each_service_of_an_application_has_its_agent(company: Environment, tmp_path: Path) -> None:
+    job = _job(company, tmp_path)
+    seen = job["supervision"]["watched"]
+    assert {name: set(found) for name, found in seen["exporters"].items()} == {
+        "instances": set(job),
+        **SERVING,
+    }
+    jobs = {j["job_name"]: j for j in configuration.prometheus(seen)["scrape_configs"]}
+    for name, port in (("apache", 9117), ("mariadb", 9104), ("postgresql", 9187)):
+        assert {t["labels"]["instance"] for t in configuration.targets(seen)[name]} == SERVING[name]
+        place, keep, _ = jobs[name]["relabel_configs"]
+        assert place["replacement"] == f"$1:{port}"
+        mark = f"medicarche:{company.name}:server/"
+        assert {i for i in job if re.fullmatch(keep["regex"], mark + i)} == SERVING[name]
+
+
+def test_a_services_agent_is_shown_on_the_private_address_and_asks_inside(
+    company: Environment, tmp_path: Path
+) -> None:
+    from medicarche.deploy import supervised  # noqa: PLC0415 - it imports pyinfra
+
+    job = _job(company, tmp_path)
+    address = job["website"]["private_address"]
+    files = {f.path: f.content for f in supervised.files(job["website"])}
+    assert f"--web.listen-address={address}:9104 " in files["/etc/default/prometheus-mysqld-exporter"]
+    apache = files["/etc/default/prometheus-apache-exporter"]
+    assert f"--web.listen-address={address}:9117 " in apache
+    (asked,) = re.findall(r"--scrape_uri=http://(127\.0\.0\.1:\d+)/etat", apache)
+    status = files["/etc/apache2/conf-enabled/medicarche-status.conf"]
+    assert f"Listen {asked}\n" in status
+    assert f"<VirtualHost {asked}>" in status
+    odoo = {f.path: f.content for f in supervised.files(job["odoo"])}
+    assert "host=/run/postgresql" in odoo["/etc/default/prometheus-postgres-exporter"]
+    assert supervised.databases(job["website"]) == ("mariadb",)
+    assert supervised.databases(job["odoo"]) == ("postgresql",)
+    assert supervised.databases(job["syncthing"]) == ()
+    # Apache and its agent load what is new
+    base = {u.name: u.configuration for u in supervised.units(job["website"])}
+    assert "/etc/prometheus/medicarche-mariadb.cnf" in base["prometheus-mysqld-exporter.service"]
 
 
 def test_all_that_an_agent_brings_is_looked_for_when_nobody_supervises(

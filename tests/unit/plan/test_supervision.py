@@ -64,6 +64,29 @@ def test_each_end_lets_the_other_one_pass_and_nobody_else(policy: Policy) -> Non
         assert not policy.leaves("supervision", "tcp", port, "10.20.20.110")
 
 
+def test_a_services_metrics_are_the_supervisions_alone(environment: Environment) -> None:
+    having = replace(
+        environment,
+        applications=tuple(
+            replace(a, traits=replace(a.traits, services=("apache", "mariadb")))
+            if a.name == "syncthing"
+            else a
+            for a in environment.applications
+        ),
+    )
+    policy = Policy(having, derive(having, SITE), ADDRESSES)
+    neighbour = VantagePoint("reserve", "instance", ADDRESSES["reserve"], "10.20.20.111")
+    for port in (9104, 9117):
+        assert _state(policy, WATCHER, _private("syncthing"), port) is Expected.OPEN
+        assert _state(policy, neighbour, _private("syncthing"), port) is Expected.FILTERED
+        assert _state(policy, WATCHER, _private("reserve"), port) is Expected.FILTERED
+    assert _state(policy, WATCHER, _private("syncthing"), 9187) is Expected.FILTERED
+    # what a service tells its agent stays inside
+    shown = {w.port: w.address for w in listeners(having, "syncthing") if w.port in EXPORTER_PORTS}
+    assert {port for port, address in shown.items() if address == "127.0.0.1"} == {9145, 9146}
+    assert set(shown) == {9100, 9104, 9113, 9117, 9145, 9146}
+
+
 def test_a_group_counts_by_private_addresses_only(policy: Policy) -> None:
     # through a floating address the supervision comes under its own, which is no member of the group
     floating = Target("syncthing", "floating", "10.20.20.110")
@@ -87,7 +110,7 @@ def test_an_instance_that_serves_nothing_shows_its_own_metrics_only(
     environment: Environment, policy: Policy
 ) -> None:
     assert {w.port for w in listeners(environment, "reserve")} == {22, 9100}
-    assert {w.port for w in listeners(environment, "syncthing")} == {22, 80, 8885, *EXPORTER_PORTS}
+    assert {w.port for w in listeners(environment, "syncthing")} == {22, 80, 8885, 9100, 9113, 9145}
     assert _state(policy, WATCHER, _private("reserve"), 9113) is Expected.FILTERED
     # what isn't bound to loopback is open to others, and nothing else is
     shown = [w for w in listeners(environment, "syncthing") if w.port in EXPORTER_PORTS]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from medicarche.deploy.applications.settings import administrator, unknown
 from medicarche.deploy.declaration import Artefact, Declaration
-from medicarche.spec.environment import Listener, Size
+from medicarche.spec.environment import Listener, Size, Traits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,4 +61,5 @@ DECLARATION = Declaration(
     module="medicarche.deploy.applications.nextcloud.operations",
     health="/login",
     artefact=_artefact,
+    traits=Traits(services=("apache", "mariadb")),
 )

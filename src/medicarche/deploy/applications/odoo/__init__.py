@@ -73,7 +73,7 @@ DECLARATION = Declaration(
     host_names=(),
     check_settings=_check_settings,
     module="medicarche.deploy.applications.odoo.operations",
-    traits=Traits(roles=tuple(ROLES)),
+    traits=Traits(roles=tuple(ROLES), services=("postgresql",)),
     service_account=True,
     health="/web/login",
 )

@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from medicarche.cloud.marks import METADATA_KEY
-from medicarche.spec.supervision import NGINX_PORT, NODE_PORT
+from medicarche.spec.supervision import EXPORTERS, NODE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,18 +60,17 @@ def targets(watched: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """Return the files that Prometheus reads its targets from: name → its content."""
     instances: Sequence[Mapping[str, Any]] = watched["instances"]
     applications: Sequence[Mapping[str, Any]] = watched["applications"]
-    serving = {application["instance"] for application in applications}
+    addresses = {i["name"]: i["address"] for i in instances if i["address"]}
     return {
-        "instances": [
-            {"targets": [f"{i['address']}:{NODE_PORT}"], "labels": {"instance": i["name"]}}
-            for i in instances
-            if i["address"]
-        ],
-        "nginx": [
-            {"targets": [f"{i['address']}:{NGINX_PORT}"], "labels": {"instance": i["name"]}}
-            for i in instances
-            if i["address"] and i["name"] in serving
-        ],
+        **{
+            exporter.job: [
+                {"targets": [f"{addresses[name]}:{exporter.port}"], "labels": {"instance": name}}
+                for name in watched["exporters"][exporter.job]
+                if name in addresses
+            ]
+            for exporter in EXPORTERS
+            if exporter.job in watched["exporters"]
+        },
         "applications": [
             {
                 "targets": [application["probe"]],
@@ -94,8 +93,12 @@ def prometheus(watched: Mapping[str, Any]) -> dict[str, Any]:
     def from_file(job: str) -> dict[str, Any]:
         return {"job_name": job, "file_sd_configs": [{"files": [f"{FOLDER}/targets/{job}.json"]}]}
 
-    def found(job: str, port: int, kept: str) -> dict[str, Any]:
-        return from_file(job) if watched["cloud"] is None else _discovered(watched, job, port, kept)
+    def found(job: str, port: int) -> dict[str, Any]:
+        if watched["cloud"] is None:
+            return from_file(job)
+        # an instance that the file doesn't name (yet) has the agent that all have, and no other
+        kept = ".+" if job == NODE.job else "|".join(sorted(watched["exporters"][job]))
+        return _discovered(watched, job, port, kept)
 
     def local(job: str, port: int, path: str) -> dict[str, Any]:
         return {
@@ -126,8 +129,7 @@ def prometheus(watched: Mapping[str, Any]) -> dict[str, Any]:
             ]
         },
         "scrape_configs": [
-            found("instances", NODE_PORT, ".+"),
-            found("nginx", NGINX_PORT, "|".join(sorted({a["instance"] for a in watched["applications"]}))),
+            *(found(e.job, e.port) for e in EXPORTERS if e.job in watched["exporters"]),
             probes,
             *([local("cloud", CLOUD_PORT, "/metrics")] if watched["cloud"] is not None else []),
             local("prometheus", 9090, "/prometheus/metrics"),
@@ -153,7 +155,7 @@ def _discovered(watched: Mapping[str, Any], job: str, port: int, kept: str) -> d
                 "application_credential_id": entry["auth"]["application_credential_id"],
                 "application_credential_secret": entry["auth"]["application_credential_secret"],
                 "region": entry["region_name"],
-                "port": NODE_PORT,
+                "port": NODE.port,
                 "refresh_interval": _REFRESH,
             }
         ],

@@ -65,6 +65,9 @@ DECLARATION = Declaration(
     host_names=("www",),
     check_settings=_check_settings,
     module="medicarche.deploy.applications.wordpress.operations",
-    traits=Traits(roles=("administrator", "editor", "author", "contributor", "subscriber")),
+    traits=Traits(
+        roles=("administrator", "editor", "author", "contributor", "subscriber"),
+        services=("apache", "mariadb"),
+    ),
     service_account=True,
 )
