@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from locust import between, constant_pacing, task
@@ -32,7 +33,11 @@ class Administrator(Person):
 
     @task(6)
     def watch(self) -> None:
-        """What the open page asks for again and again."""
+        """What the open page asks for again and again; refused, it loads itself anew.
+
+        Syncthing keeps the tokens of 25 pages and forgets the others; a page that is refused takes a new one
+        (``syncthingController.js``: 403 reloads it).
+        """
         headers = {f"X-{self.token[0]}": self.token[1]} if self.token[0] else {}
         for path, name, key in (
             ("/rest/system/status", "state of the node", "myID"),
@@ -41,6 +46,10 @@ class Administrator(Person):
         ):
             with self.ask("GET", path, name, headers=headers) as answer:
                 self.check_json(answer, *((key,) if key else ()))
+                refused = answer.status_code == HTTPStatus.FORBIDDEN
+            if refused:
+                self._open()
+                return
 
     def _open(self) -> None:
         with self.ask("GET", "/", "page") as answer:
