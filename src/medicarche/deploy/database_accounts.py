@@ -96,7 +96,7 @@ def accounts(databases: Sequence[str]) -> Generator[StringCommand, None, None]:
     yield from list(_wanted(ask(Accounts, databases=databases), databases))
 
 
-def _wanted(found: Mapping[str, str], databases: Sequence[str]) -> Iterator[StringCommand]:
+def _wanted(found: dict[str, str], databases: Sequence[str]) -> Iterator[StringCommand]:
     for database in databases:
         account = DATABASES[database]
         if found.get(database) != account.right:
@@ -110,7 +110,7 @@ def leave() -> Generator[StringCommand, None, None]:
     yield from list(_unwanted(ask(Accounts, databases=tuple(DATABASES))))
 
 
-def _unwanted(found: Mapping[str, str]) -> Iterator[StringCommand]:
+def _unwanted(found: dict[str, str]) -> Iterator[StringCommand]:
     for database in found:
         note(f"{database}: the supervision's account must not be there")
         yield shell(DATABASES[database].client, f"{DATABASES[database].drop}\n")

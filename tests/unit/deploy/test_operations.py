@@ -223,7 +223,7 @@ def test_a_databases_account_has_these_rights_and_no_others(
     assert details == said
     assert len(made) == len(said)
     for command in made:
-        read = command.connector_arguments["_stdin"]
+        read = str(command.connector_arguments["_stdin"])
         # what it had goes with it
         assert read.index("DROP USER IF EXISTS") < read.index("CREATE USER")
 
