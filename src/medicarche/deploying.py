@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from medicarche import converge
+from medicarche.cloud import ApiError
 from medicarche.embedded import namespace
 from medicarche.given_certificate import read_certificate
 from medicarche.private_files import write_private
@@ -114,7 +116,7 @@ def wait_for_instances(
     for user, theirs in by_user.items():
         selection.ssh(user).wait_ready(
             theirs,
-            console_log=lambda server: converge.console_log(connections, server),
+            console_log=lambda server: _console_log(connections, server),
             stopped=lambda: [
                 i.name
                 for i in converge.instances(connections, selection.environment.name)
@@ -123,6 +125,16 @@ def wait_for_instances(
             timeout=READY_TIMEOUT,
             reporter=reporter,
         )
+
+
+def _console_log(connections: Connections, server_id: str) -> str:
+    """Return a server's console log; empty while it has none, as for a moment of its reboot."""
+    try:
+        return converge.console_log(connections, server_id)
+    except ApiError as error:
+        if error.status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
+            return ""
+        raise
 
 
 def boot_again(
@@ -138,7 +150,7 @@ def boot_again(
     """
     for instance in instances:
         log = selection.folder / f"console-{instance.name}.log"
-        write_private(log, converge.console_log(connections, instance.id).encode())
+        write_private(log, _console_log(connections, instance.id).encode())
         converge.reboot(connections, instance.id)
         reporter.note(f"{instance.name} hung in its first boot and is rebooted; its console log: {log}")
 

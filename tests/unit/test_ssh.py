@@ -378,7 +378,7 @@ def test_what_was_seen_last_is_told_of_all(tmp_path: Path) -> None:
     reach = ssh.Ssh(tmp_path, user="debian", port=port, clock=steps.clock, sleep=steps.sleep)
     machines = [LOOPBACK, Machine("erp", "2", None, "127.0.0.2")]
     booted = "".join(f"line {number}\r\n\r\n" for number in range(20))
-    logs = {LOOPBACK.id: "", "2": booted + "[\x1b[0;1;31mFAILED\x1b[0m] Failed to start ssh.service."}
+    logs = {LOOPBACK.id: "", "2": booted + "[[0;1;31mFAILED[0m\x1b[0m] Failed to start ssh.service."}
     with pytest.raises(NotReady) as caught:
         reach.wait_ready(machines, console_log=logs.get, reporter=SilentReporter(), timeout=5)  # type: ignore[arg-type]  # both are there
     assert caught.value.message.splitlines() == [

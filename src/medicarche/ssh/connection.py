@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import os
+import re
 import selectors
 import shlex
 import socket
@@ -38,6 +39,8 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 _RESULT = "/run/cloud-init/result.json"
 #: seconds between two looks whether what is waited for still runs
 _LOOK_AGAIN = 5.0
+#: a change of colour; Nova takes the escape character away (nova/api/openstack/compute/console_output.py)
+_COLOUR = re.compile(r"\x1b?\[[0-9;:]*m")
 #: lines of a console log that are told of an instance that isn't ready
 _CONSOLE_LINES = 12
 
@@ -284,10 +287,8 @@ def _hanging(
 
 def _end_of(console_log: ConsoleLog, instance: Instance) -> list[str]:
     """Return the last lines of an instance's console log, as a person reads them, indented."""
-    import click  # noqa: PLC0415 - not wanted but here
-
     try:
-        lines = click.unstyle(console_log(instance.id)).splitlines()
+        lines = _COLOUR.sub("", console_log(instance.id)).splitlines()
     except CloudError as error:
         lines = [error.message]
     written = [f"  {line.strip()}" for line in lines if line.strip()]

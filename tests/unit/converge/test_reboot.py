@@ -79,3 +79,14 @@ def test_one_that_still_hangs_or_was_there_before_is_told(  # noqa: PLR0917 - fi
     with pytest.raises(NotReady):
         _wait(connections, tmp_path, new)
     assert len(_reboots(cloud)) == reboots
+
+
+def test_a_console_that_isnt_there_for_a_moment_is_empty(
+    cloud: FakeOpenStack, connections: Connections
+) -> None:
+    # Nova says so while it makes the machine anew, in the middle of a hard reboot
+    (a, _) = (i.id for i in converge.instances(connections, NAME))
+    server = cloud.nova.servers.pop(a)
+    assert deploying._console_log(connections, a) == ""
+    cloud.nova.servers[a] = server
+    assert "line 4" in deploying._console_log(connections, a)

@@ -334,14 +334,14 @@ def test_a_services_agent_is_shown_on_the_private_address_and_asks_inside(
 
 
 def test_all_that_an_agent_brings_is_looked_for_when_nobody_supervises(
-    environment: Environment, tmp_path: Path
+    company: Environment, tmp_path: Path
 ) -> None:
     from medicarche.deploy import supervised  # noqa: PLC0415 - it imports pyinfra
 
-    instance = _job(environment, tmp_path)["syncthing"]
-    brought = [*(f.path for f in supervised.files(instance)), *supervised.packages(instance)]
     question = supervised.Remains().command()
-    assert [name for name in brought if f" {name} " not in question] == []
+    for instance in _job(company, tmp_path).values():
+        brought = [*(f.path for f in supervised.files(instance)), *supervised.packages(instance)]
+        assert [name for name in brought if f" {name} " not in question] == []
 
 
 # --- alerts ------------------------------------------------------------------------------------------------
