@@ -187,7 +187,6 @@ def _application(
         "port": application.port,
         "egress": list(application.egress),
         "serves": application.traits.serves,
-        "services": list(application.traits.services),
         "https_at": KINDS[application.kind].https_at or str(application.port),
         "artefact": artefact and {"path": artefact.path and str(artefact.path), "sha256": artefact.sha256},
         "title": application.title,

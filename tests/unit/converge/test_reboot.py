@@ -85,7 +85,7 @@ def test_a_console_that_isnt_there_for_a_moment_is_empty(
     cloud: FakeOpenStack, connections: Connections
 ) -> None:
     # Nova says so while it makes the machine anew, in the middle of a hard reboot
-    (a, _) = (i.id for i in converge.instances(connections, NAME))
+    a, _ = (i.id for i in converge.instances(connections, NAME))
     server = cloud.nova.servers.pop(a)
     assert deploying._console_log(connections, a) == ""
     cloud.nova.servers[a] = server
