@@ -297,6 +297,29 @@ def test_a_database_that_listens_to_all_is_seen(
     prove(damage)
 
 
+@pytest.mark.requirement("SUP-1")
+@pytest.mark.alone
+def test_an_agent_that_reads_a_databases_data_is_seen(
+    provisioned: Built,
+    looked_into: Callable[[str], Host],
+    prove: Callable[[Callable[[], Broken]], None],
+) -> None:
+    kinds = {a.kind: a for a in provisioned.selection.environment.applications if a.deployed}
+    if not {"supervision", "wordpress"} <= kinds.keys():
+        pytest.skip("no supervised application with a MariaDB of ours is deployed")
+
+    def damage() -> Broken:
+        machine = looked_into(kinds["wordpress"].instance)
+        machine.check_output('mariadb -e "GRANT SELECT ON wordpress.* TO prometheus@localhost"')
+        test = "test_an_agent_reads_no_data_and_nobody_else_takes_its_account"
+        return Broken(
+            (f"tests/acceptance/applications/test_supervision.py::{test}",),
+            {rf"{test}\[{kinds['supervision'].name}\]": r"SELECT \* FROM wordpress\.wp_users"},
+        )
+
+    prove(damage)
+
+
 @pytest.mark.requirement("CLOUD-8")
 @pytest.mark.alone
 def test_ssh_passwords_are_seen(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse acceptance tests that name no requirement, or one that isn't known.
+    """Refuse acceptance tests that name no requirement, or one that isn't known; and one of no application.
 
     Tests of a kind of application of which none is declared are taken out: they have nothing to be about.
     Tests that change the environment come last: the others look at it as it was built.
@@ -35,7 +35,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=about_nothing)
         items[:] = [item for item in items if item not in about_nothing]
     items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
-    wrong = []
+    wrong = [
+        f"{item.nodeid}: is for applications of a kind and asks for none: fixture application"
+        for item in items
+        if item.get_closest_marker(KIND) is not None and not _asks_for_application(item)
+    ]
     for item in items:
         named = (cast("str", i) for marker in item.iter_markers(REQUIREMENT) for i in marker.args)
         ids = tuple(dict.fromkeys(named))
@@ -61,6 +65,11 @@ def _known(config: pytest.Config) -> Mapping[str, Requirement]:
         raise pytest.UsageError(f"{error.message}\n→ {error.hint}") from error
 
 
+def _asks_for_application(item: pytest.Item) -> bool:
+    fixtures: Sequence[str] = getattr(item, "fixturenames", ())
+    return "application_name" in fixtures
+
+
 def _is_acceptance(item: pytest.Item) -> bool:
     fixtures: Sequence[str] = getattr(item, "fixturenames", ())
     return "provisioned" in fixtures or "acceptance" in item.path.parts[:-1][-3:]
@@ -68,7 +77,7 @@ def _is_acceptance(item: pytest.Item) -> bool:
 
 def is_about_nothing(item: pytest.Item) -> bool:
     """Tell whether pytest has put a skipped stand-in where no application of the wanted kind is declared."""
-    if item.get_closest_marker(KIND) is None:
+    if item.get_closest_marker(KIND) is None or not _asks_for_application(item):
         return False
     given: Mapping[str, object] = getattr(getattr(item, "callspec", None), "params", {})
     return not isinstance(given.get("application_name"), str)

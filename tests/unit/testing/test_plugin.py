@@ -57,6 +57,20 @@ def test_whoever_builds_the_environment_must_name_a_requirement(
     result.stderr.fnmatch_lines(["*test_x: names no requirement*"])
 
 
+def test_one_for_applications_of_a_kind_must_ask_for_one(run: Callable[..., pytest.RunResult]) -> None:
+    # it has no parameter by which it could be told whether there is one: it was taken out without a word
+    result = run(
+        tests__acceptance__test_x="""
+        import pytest
+        pytestmark = pytest.mark.application_kind("odoo")
+        @pytest.mark.requirement("CLOUD-1")
+        def test_x(): pass
+        """
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*test_x: is for applications of a kind and asks for none*"])
+
+
 def test_an_unknown_requirement_is_refused(run: Callable[..., pytest.RunResult]) -> None:
     result = run(
         tests__acceptance__test_x="""
