@@ -185,8 +185,7 @@ def _not_without_ssh(selection: Selection, monkeypatch: pytest.MonkeyPatch) -> N
         # before anything is deployed: this instance lets nothing out, and couldn't fetch a package
         with pytest.raises(Unreachable, match="host: port 22: "):
             provisioning.provision(selection, SilentReporter())
-        reboot = {"reboot": {"type": "HARD"}}
-        connections.member.compute.post(f"/servers/{instance.id}/action", reboot, repeatable=True)
+        converge.reboot(connections, instance.id)
         monkeypatch.undo()
         deploying.wait_for_instances(selection, connections, found, SilentReporter())
     planned = provisioning.plan(selection)

@@ -40,8 +40,8 @@ _BESIDES: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "apache": {"/etc/apache2/conf-enabled/medicarche-status.conf": ("apache-status.conf.j2", "644")},
     "mariadb": {"/etc/prometheus/medicarche-mariadb.cnf": ("mariadb.cnf", "644")},
 }
-#: service → what it loads again when it is younger than the last time
-_LOADED = {"nginx": "/etc/nginx/conf.d/medicarche.conf", "apache2": "/etc/apache2/ports.conf"}
+#: what nginx and Apache load again when it is younger than the last time
+_LOADED = ("/etc/nginx/conf.d/medicarche.conf", "/etc/apache2/ports.conf")
 
 
 def packages(instance: Mapping[str, Any]) -> tuple[str, ...]:
@@ -125,7 +125,7 @@ def withdraw() -> Generator[StringCommand, None, None]:
     there = shlex.join(name for name in found if name.startswith("/"))
     installed = [name for name in found if not name.startswith("/")]
     # touched first: they are due for loading it then, however soon after this the run may be killed
-    loaded = shlex.join(_LOADED.values())
+    loaded = shlex.join(_LOADED)
     yield shell(
         f"{{ touch --no-create -- {loaded}; }} && {{ systemctl disable -q --now {unit} || true; }}"
         f" && rm -f -- {there} /var/lib/prometheus/node-exporter/medicarche-*.prom && systemctl daemon-reload"

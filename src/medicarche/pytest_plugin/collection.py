@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse acceptance tests that name no requirement, or one that isn't known; and one of no application.
+    """Refuse acceptance tests that name no requirement, or one that isn't known.
 
+    So are tests refused that are for applications of a kind, and ask for none.
     Tests of a kind of application of which none is declared are taken out: they have nothing to be about.
     Tests that change the environment come last: the others look at it as it was built.
 
