@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
 
 __all__ = ["DRIFT", "ENVIRONMENT", "Hands", "state"]
 

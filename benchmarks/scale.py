@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fake_openstack import FakeOpenStack
-from medicarche import converge, provisioning
-from medicarche.cloud import connect, observe
+from medicarche import converge, planning
+from medicarche.cloud.connect import connect
+from medicarche.cloud.observe import observe
+from medicarche.options import Options
 from medicarche.paths import Paths
 from medicarche.plan import derive, make_plan
 from medicarche.plan.resources import Image
 from medicarche.progress import SilentReporter
-from medicarche.target import Options, select
+from medicarche.target import select
 
 __all__ = ["Look", "look"]
 
@@ -104,7 +106,7 @@ def look(servers: int) -> Look:
 
 def _build(options: Options, image: Path) -> None:
     selection = select(options)
-    wanted = derive(selection.environment, provisioning.site_of(selection))
+    wanted = derive(selection.environment, planning.site_of(selection))
     image.write_bytes(b"disk")
     name = selection.environment.name
     with connect(selection.target) as connections:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from medicarche import converge
-from medicarche.cloud import ApiError
+from medicarche.cloud.calls import ApiError
 from medicarche.embedded import namespace
 from medicarche.given_certificate import read_certificate
 from medicarche.private_files import write_private
@@ -15,7 +15,7 @@ from medicarche.private_files import write_private
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
     from medicarche.converge import InstanceState
     from medicarche.deploy import DeployResult, Held, Obtained
     from medicarche.progress import Reporter

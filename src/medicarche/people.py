@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
-from medicarche.cloud import observe
+from medicarche.cloud.observe import observe
 from medicarche.credentials import Credentials
 from medicarche.errors import CloudRefused, MedicarcheError
 from medicarche.plan.resources import User
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
 
 __all__ = [
     "CLOUD",

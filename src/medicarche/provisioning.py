@@ -10,47 +10,35 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from medicarche import converge, deploying, forwards, image, people, ssh
-from medicarche.cloud import check, connect, observe
+from medicarche.cloud.check import check
+from medicarche.cloud.connect import connect
+from medicarche.cloud.observe import observe
 from medicarche.errors import CloudUnsuitable, MedicarcheError, NotReady, Unreachable
-from medicarche.plan import derive, make_plan, plan_destroy
+from medicarche.plan import derive, plan_destroy
 from medicarche.plan.model import Verb
 from medicarche.plan.resources import Kind
-from medicarche.progress import SilentReporter
+from medicarche.planning import plan, site_of
 from medicarche.runlock import held
-from medicarche.spec.environment import Site
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
     from medicarche.converge import InstanceState
     from medicarche.deploy import DeployResult
     from medicarche.plan.model import Observed, Plan
     from medicarche.plan.resources import Resource
     from medicarche.progress import Reporter
+    from medicarche.spec.environment import Site
     from medicarche.target import Selection
 
 __all__ = [
     "Destroyed",
-    "Planned",
     "Provisioned",
     "destroy",
-    "plan",
     "provision",
-    "site_of",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What is wanted, what was observed, and the difference."""
-
-    connections: Connections
-    site: Site
-    wanted: tuple[Resource, ...]
-    observed: tuple[Observed, ...]
-    plan: Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,49 +73,6 @@ class Destroyed:
     plan: Plan
     before: tuple[Observed, ...]
     after: tuple[Observed, ...]
-
-
-def site_of(selection: Selection) -> Site:
-    """Return what the cloud at hand gives; makes the environment's key pair where there is none."""
-    environment = selection.environment
-    hypervisor, proxy, physical = "kvm", None, None
-    api: tuple[tuple[str, int], ...] = ()
-    if selection.embedded is not None:
-        facts = selection.embedded.site_facts()
-        hypervisor, proxy, physical = facts.hypervisor, facts.package_proxy, facts.external_physical_network
-        api = facts.api
-    key_pair = ssh.ensure_key_pair(selection.folder, environment.key_pair)
-    return Site(
-        disk_format=image.disk_format(hypervisor),
-        hypervisor=hypervisor,
-        package_proxy=proxy,
-        image_recipes={
-            i.name: image.recipe_hash(i, environment.locale, hypervisor) for i in environment.images
-        },
-        public_key=key_pair.public,
-        external_physical_network=physical,
-        api=api,
-    )
-
-
-def plan(selection: Selection, reporter: Reporter | None = None) -> Planned:
-    """Observe the cloud and plan; changes nothing. To be called inside the cloud's name space.
-
-    ``reporter`` is told where servers that are under way are waited for.
-
-    Raises:
-        CloudError: the cloud can't be used as it is.
-    """
-    # Keystone takes its time; in the meantime what is wanted is worked out
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="connect") as pool:
-        connecting = pool.submit(connect, selection.target)
-        site = site_of(selection)
-        wanted = derive(selection.environment, site)
-        connections = people.with_secrets(connecting.result(), selection.folder)
-    note = (reporter or SilentReporter()).note
-    observed = observe(connections, selection.environment.name, wanted, note=note)
-    planned = make_plan(selection.environment.name, wanted, observed)
-    return Planned(connections, site, wanted, observed, planned)
 
 
 def provision(

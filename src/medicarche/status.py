@@ -15,8 +15,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-from medicarche import converge, deploying, forwards, provisioning
-from medicarche.cloud import connect
+from medicarche import converge, deploying, forwards, planning
+from medicarche.cloud.connect import connect
 from medicarche.deploy import KINDS, authority
 from medicarche.errors import MedicarcheError
 from medicarche.given_certificate import read_certificate
@@ -124,7 +124,7 @@ def status(selection: Selection) -> Status:
         )
         return Status(environment.name, cloud, (), nothing, None, {})
     selection.enter()
-    planned = provisioning.plan(selection)
+    planned = planning.plan(selection)
     instances = converge.instances(planned.connections, environment.name)
     endpoints = forwards.endpoints(environment, instances)
     out = deploying.left_out(selection)

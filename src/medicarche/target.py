@@ -1,51 +1,27 @@
-"""Which cloud is meant: the one that is configured, else the embedded one."""
+"""The environment, and the cloud that it is on: the one that is configured, else the embedded one."""
 
 from __future__ import annotations
 
-import os
-import re
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from medicarche.cloud import Target
+from medicarche.connecting import target_of
 from medicarche.embedded import namespace
 from medicarche.embedded.cloud import EmbeddedCloud
 from medicarche.errors import CloudUnreachable, MedicarcheError
-from medicarche.paths import Paths
 from medicarche.spec import load_environment
 from medicarche.ssh import Ssh
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
 
+    from medicarche.cloud.connect import Target
+    from medicarche.options import Options
+    from medicarche.paths import Paths
     from medicarche.spec.environment import Environment
 
-__all__ = ["EMBEDDED_NAME", "Options", "Selection", "select"]
-
-EMBEDDED_NAME = "medicarche"
-_CLOUD_NAME = re.compile(r"[a-z][a-z0-9-]{0,15}")
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a user says on the command line.
-
-    Attributes:
-        environment_file: the environment to build.
-        cloud: an entry of ``clouds.yaml``; None for ``OS_CLOUD``, and the embedded cloud without that.
-        admin_cloud: an entry with administrator's rights there, for what only an admin may create.
-        embedded_name: the embedded cloud's name; several can run side by side.
-        paths: where clouds, secrets and caches are kept.
-        without: names of applications that aren't deployed this time.
-    """
-
-    environment_file: Path = Path("environments/medicarche.yaml")
-    cloud: str | None = None
-    admin_cloud: str | None = None
-    embedded_name: str | None = None
-    paths: Paths = field(default_factory=Paths.from_environment)
-    without: tuple[str, ...] = ()
+__all__ = ["Selection", "embedded_cloud", "select"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,31 +100,18 @@ def select(options: Options) -> Selection:
     )
     _refuse_unknown(environment, options.without)
     environment = environment.without(options.without)
-    cloud = options.cloud or os.environ.get("OS_CLOUD")
-    if cloud:
-        target = Target(
-            name=cloud, clouds_yaml=None, cloud=cloud, admin_cloud=options.admin_cloud, embedded=False
-        )
-        return Selection(
-            # how instances reach its API, and by whose right, is known of the embedded cloud only
-            environment.without_egress("cloud"),
-            target,
-            None,
-            options.paths.environment(cloud, environment.name),
-            options.paths,
-            blind=tuple(a.name for a in environment.applications if "cloud" in a.egress),
-        )
-    embedded = embedded_cloud(options, environment)
-    name = f"embedded-{embedded.name}"
-    target = Target(
-        name=name,
-        clouds_yaml=embedded.clouds_yaml,
-        cloud="medicarche",
-        admin_cloud="medicarche-admin",
-        embedded=True,
-    )
+    target = target_of(options)
+    folder = options.paths.environment(target.name, environment.name)
+    if target.embedded:
+        return Selection(environment, target, embedded_cloud(options, environment), folder, options.paths)
     return Selection(
-        environment, target, embedded, options.paths.environment(name, environment.name), options.paths
+        # how instances reach its API, and by whose right, is known of the embedded cloud only
+        environment.without_egress("cloud"),
+        target,
+        None,
+        folder,
+        options.paths,
+        blind=tuple(a.name for a in environment.applications if "cloud" in a.egress),
     )
 
 
@@ -168,12 +131,7 @@ def embedded_cloud(options: Options, environment: Environment | None = None) -> 
     Raises:
         MedicarcheError: the name can't be one.
     """
-    name = options.embedded_name or os.environ.get("MEDICARCHE_EMBEDDED_NAME") or EMBEDDED_NAME
-    if not _CLOUD_NAME.fullmatch(name):
-        raise MedicarcheError(
-            f"{name!r} can't be an embedded cloud's name",
-            hint="a lower-case letter, then at most 15 lower-case letters, digits and dashes",
-        )
+    name = options.place().name
     if environment is None:
         return EmbeddedCloud(name, options.paths)
     return EmbeddedCloud(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from openstack.connection import Connection
 
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
     from medicarche.testing.built import Built
 
 pytestmark = pytest.mark.requirement("CLOUD-1")

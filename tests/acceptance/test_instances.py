@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from openstack.connection import Connection
 
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
     from medicarche.converge import InstanceState
     from medicarche.spec.environment import Environment
 

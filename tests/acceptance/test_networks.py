@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from openstack.connection import Connection
     from testinfra.host import Host
 
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
     from medicarche.converge import InstanceState
     from medicarche.spec.environment import Environment
     from medicarche.testing.built import Built

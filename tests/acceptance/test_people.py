@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from openstack.connection import Connection
 
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
     from medicarche.spec import Environment, Person
     from medicarche.target import Selection
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from testinfra.host import Host
 
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
     from medicarche.converge import InstanceState
     from medicarche.embedded.cloud import EmbeddedCloud
     from medicarche.target import Selection

@@ -12,12 +12,12 @@ from medicarche.deploy import listeners as listeners_of_application
 from medicarche.plan import derive
 from medicarche.plan.reach import Policy
 from medicarche.plan.resources import Kind, SecurityGroupRule
+from medicarche.planning import site_of
 from medicarche.private_files import turn
 from medicarche.probe import Endpoint, PortState, compare, firewall, parse_ss, scan
 from medicarche.probe.firewall import Pass
 from medicarche.probe.sockets import SS_COMMAND
 from medicarche.process import run
-from medicarche.provisioning import site_of
 from medicarche.spec import listeners
 from medicarche.testing.listening import listener
 

@@ -9,13 +9,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medicarche import converge, provisioning
-from medicarche.cloud import connect, observe
+from medicarche import converge, planning
+from medicarche.cloud.connect import connect
+from medicarche.cloud.observe import observe
+from medicarche.options import Options
 from medicarche.paths import Paths
 from medicarche.plan import derive, make_plan
 from medicarche.plan.resources import Image
 from medicarche.progress import SilentReporter
-from medicarche.target import Options, select
+from medicarche.target import select
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +53,7 @@ class Command:
         )
         self.folder = selection.folder
         name = selection.environment.name
-        wanted = derive(selection.environment, provisioning.site_of(selection))
+        wanted = derive(selection.environment, planning.site_of(selection))
         images = [resource for resource in wanted if isinstance(resource, Image)]
         file = folder / "image"
         file.write_bytes(b"disk")

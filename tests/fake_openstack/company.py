@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from medicarche import converge
-from medicarche.cloud import Connections, observe
+from medicarche.cloud.observe import observe
 from medicarche.plan import make_plan, plan_destroy
 from medicarche.plan.resources import (
     Flavor,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from medicarche.cloud.connect import Connections
     from medicarche.plan import Plan
 
 __all__ = ["NAME", "company", "destroy", "plan", "provision"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from medicarche.cloud import Connection, Connections
+    from medicarche.cloud.connect import Connection, Connections
 
 __all__ = ["answers"]
 

@@ -12,7 +12,8 @@ import pytest
 
 from fake_openstack.cloud import FakeOpenStack
 from fake_openstack.company import provision
-from medicarche.cloud import Clock, Connections, Target, connect
+from medicarche.cloud.calls import Clock
+from medicarche.cloud.connect import Connections, Target, connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fake_openstack.company import PUBLIC_KEY
 
 if TYPE_CHECKING:
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
 
 __all__ = ["make"]
 

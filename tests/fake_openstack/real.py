@@ -15,14 +15,16 @@ import pytest
 
 from fake_openstack.proxy import HurtingProxy
 from medicarche import image, provisioning
-from medicarche.cloud import Connections, connect, observe
+from medicarche.cloud.connect import Connections, connect
+from medicarche.cloud.observe import observe
 from medicarche.embedded import namespace
 from medicarche.embedded.build import ADMIN_CLOUD, MEMBER_CLOUD
 from medicarche.embedded.cloud import EmbeddedCloud
 from medicarche.errors import MedicarcheError
+from medicarche.options import Options
 from medicarche.paths import Paths
 from medicarche.progress import SilentReporter
-from medicarche.target import Options, Selection, select
+from medicarche.target import Selection, select
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,8 +95,9 @@ class Real:
             where = []
             more = {"MEDICARCHE_HOME": str(self.embedded.paths.home), "MEDICARCHE_EMBEDDED_NAME": NAME}
             program = (
-                "import pathlib; from medicarche import target; made = target.Target; "
-                f"target.Target = lambda **g: made(**{{**g, 'clouds_yaml': pathlib.Path({str(clouds)!r})}}); "
+                "import pathlib; from medicarche import connecting; made = connecting.Target; "
+                "connecting.Target = lambda **given: made(**{**given, "
+                f"'clouds_yaml': pathlib.Path({str(clouds)!r})}}); "
             )
         program += "from medicarche.cli import main; main()"
         return subprocess.Popen(

@@ -24,8 +24,8 @@ from fake_openstack.faults import BESIDE
 from fake_openstack.fixtures import still_clock
 from medicarche import converge
 from medicarche.cli import _tell
-from medicarche.cloud import Connections, Target, connect, observe
-from medicarche.cloud.connect import _HttpAdapter
+from medicarche.cloud.connect import Connections, Target, _HttpAdapter, connect
+from medicarche.cloud.observe import observe
 from medicarche.errors import MedicarcheError
 from medicarche.plan import make_plan, plan_destroy
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fake_openstack import contract
-from medicarche.cloud import Target, connect
+from medicarche.cloud.connect import Target, connect
 from medicarche.embedded import namespace
 from medicarche.embedded.cloud import EmbeddedCloud
 from medicarche.paths import Paths
@@ -21,7 +21,7 @@ from medicarche.private_files import write_private
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from medicarche.cloud import Connection, Connections
+    from medicarche.cloud.connect import Connection, Connections
 
 NAME = os.environ.get("MEDICARCHE_FAULTS_ON", "")
 RECORDED = Path(contract.__file__).with_name("contract.json")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fake_openstack import FakeOpenStack
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
 
 
 def test_a_run_is_finished_by_the_next(cloud: FakeOpenStack, connections: Connections, image: Path) -> None:

@@ -19,8 +19,9 @@ import pytest
 from fake_openstack.fault_table import LIES, more_fields, strange_states, without
 from fake_openstack.faults import Fault, Kind
 from fake_openstack.real import ENVIRONMENT, PATIENCE, Real, by_hand, real, until
-from medicarche import converge, deploying, people, provisioning
-from medicarche.cloud import Target, connect, observe
+from medicarche import converge, deploying, people, planning, provisioning
+from medicarche.cloud.connect import Target, connect
+from medicarche.cloud.observe import observe
 from medicarche.errors import CloudRefused, Unreachable
 from medicarche.probe import Endpoint, PortState, scan
 from medicarche.progress import SilentReporter
@@ -139,9 +140,9 @@ def test_a_plain_member(real: Real, tmp_path: Path) -> None:
     credential = "application_credentials: {program: {role: reader, why: looks}}\nkey_pair:"
     plain = as_member("plain", ("external_address: 10.20.20.224, ", ""), ("key_pair:", credential))
     provisioning.provision(plain, SilentReporter(), deploy=False).connections.close()
-    with provisioning.plan(plain).connections as connections:
+    with planning.plan(plain).connections as connections:
         assert connections.admin is None
-    assert provisioning.plan(plain).plan.empty
+    assert planning.plan(plain).plan.empty
     program = Target("program", people.credential_file(plain.folder, "program"), people.CLOUD)
     with connect(program) as connections:
         assert connections.member.roles == {"reader"}
@@ -188,7 +189,7 @@ def _not_without_ssh(selection: Selection, monkeypatch: pytest.MonkeyPatch) -> N
         converge.reboot(connections, instance.id)
         monkeypatch.undo()
         deploying.wait_for_instances(selection, connections, found, SilentReporter())
-    planned = provisioning.plan(selection)
+    planned = planning.plan(selection)
     planned.connections.close()
     assert planned.plan.empty
 

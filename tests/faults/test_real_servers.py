@@ -13,7 +13,7 @@ import pytest
 from fake_openstack.fault_table import without
 from fake_openstack.faults import Fault, Kind
 from fake_openstack.real import ENVIRONMENT, PATIENCE, Real, by_hand, real, until
-from medicarche import provisioning
+from medicarche import planning
 
 if TYPE_CHECKING:
     import subprocess
@@ -252,7 +252,7 @@ def test_ephemeral_and_swap_disks(hosts: Hosts) -> None:
     changed = hosts.file.with_name("changed.yaml")
     text = hosts.file.read_text(encoding="utf-8")
     changed.write_text(text.replace("swap_mib: 64", "swap_mib: 128"), encoding="utf-8")
-    planned = provisioning.plan(hosts.real.hosting(changed)[1])
+    planned = planning.plan(hosts.real.hosting(changed)[1])
     planned.connections.close()
     replaced = {action.address for action in planned.plan.actions if action.replacement}
     assert replaced == {"flavor/faults.small", f"server/{FIRST}", f"server/{SECOND}"}

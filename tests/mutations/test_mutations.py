@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from medicarche.options import Options
 from medicarche.plan import derive
 from medicarche.plan.reach import Policy, expectation, group_name
 from medicarche.plan.resources import Kind, SecurityGroupRule
+from medicarche.planning import site_of
 from medicarche.probe import firewall
 from medicarche.process import run
-from medicarche.provisioning import site_of
 from medicarche.spec import Site
-from medicarche.target import Options, select
+from medicarche.target import select
 from medicarche.testing.reachability import UDP_PORTS, lay_out
 from medicarche.testing.suite import Verdicts, run_suite
 

@@ -12,10 +12,13 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from medicarche import provisioning
+from medicarche import connecting, planning
 from medicarche.cli import environment as commands
 from medicarche.cli import output
+from medicarche.cli import planned as planned_module
+from medicarche.cli.plan import plan as plan_command
 from medicarche.errors import MedicarcheError
+from medicarche.options import Options
 from medicarche.plan import Observed, Plan, make_plan, mark, render_plan
 from medicarche.plan.resources import (
     Flavor,
@@ -28,7 +31,6 @@ from medicarche.plan.resources import (
     Server,
     Subnet,
 )
-from medicarche.target import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,10 +55,11 @@ def _run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Run `plan` on a plan that is given."""
 
     def run(planned: Plan, *arguments: str) -> Any:  # noqa: ANN401 - click's result
-        monkeypatch.setattr(commands, "select", lambda _: _Selection())
+        monkeypatch.setattr(connecting, "begin", lambda _: None)
+        monkeypatch.setattr(planned_module, "select", lambda _: _Selection())
         found = type("Planned", (), {"plan": planned, "connections": nullcontext()})
-        monkeypatch.setattr(provisioning, "plan", lambda *_: found)
-        return CliRunner().invoke(commands.plan, list(arguments), standalone_mode=False, obj=Options())
+        monkeypatch.setattr(planning, "plan", lambda *_: found)
+        return CliRunner().invoke(plan_command, list(arguments), standalone_mode=False, obj=Options())
 
     return run
 

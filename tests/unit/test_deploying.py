@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from medicarche import deploying
+from medicarche.options import Options
 from medicarche.paths import Paths
-from medicarche.target import Options, Selection, select
+from medicarche.target import Selection, select
 
 COMPANY = Path(__file__).parents[2] / "environments" / "medicarche.yaml"
 

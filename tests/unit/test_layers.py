@@ -15,13 +15,15 @@ SOURCE = Path(medicarche.__file__).parent
 #: each room and module may import those of the lines above its own, and itself
 LAYERS = (
     {"__init__", "errors"},
-    {"paths", "private_files", "process", "progress"},
+    {"background", "paths", "private_files", "process", "progress"},
     {"credentials", "host_packages", "pki", "runlock", "spec", "ssh"},
     {"given_certificate", "plan"},
     {"cloud", "embedded"},
     {"converge", "deploy", "image", "probe", "report"},
+    {"options"},
+    {"connecting"},
     {"forwards", "people", "target"},
-    {"deploying"},
+    {"deploying", "planning"},
     {"provisioning"},
     {"load"},
     {"status", "testing"},
@@ -31,7 +33,7 @@ LAYERS = (
 ALLOWED = {
     "spec": {"errors"},
     "plan": {"spec"},
-    "cloud": {"errors", "plan", "spec"},
+    "cloud": {"background", "errors", "plan", "spec"},
     "probe": {*LAYERS[0], *LAYERS[1], "cloud", "embedded", "plan", "spec", "ssh"},
 }
 #: rooms without I/O, and the third-party packages that they may use

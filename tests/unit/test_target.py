@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medicarche.target import Options, select
+from medicarche.options import Options
+from medicarche.target import select
 
 if TYPE_CHECKING:
     import pytest

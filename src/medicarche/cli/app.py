@@ -2,18 +2,57 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import Final
 
 import click
 
 from medicarche import __version__
-from medicarche.cli import applications, cloud, directory, environment, floating_ip, instance, load, people
-from medicarche.target import Options
+from medicarche.options import Options
 
 __all__ = ["medicarche"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+#: command → the module of this package that has it
+_MODULES: Final = {
+    "audit": "instance",
+    "ca": "applications",
+    "cloud": "cloud",
+    "console": "instance",
+    "credentials": "applications",
+    "destroy": "environment",
+    "directory": "directory",
+    "floating-ip": "floating_ip",
+    "load": "load",
+    "people": "people",
+    "plan": "plan",
+    "provision": "environment",
+    "schema": "environment",
+    "ssh": "instance",
+    "status": "environment",
+}
+
+
+class _Commands(click.Group):
+    """The commands, each of which is imported where it is asked for: each needs other libraries."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return all names."""
+        return sorted(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
+        """Return a command, or None where there is none of that name."""
+        if cmd_name not in _MODULES:
+            return None
+        module = import_module(f"medicarche.cli.{_MODULES[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__)
 @click.option(
     "--environment",
@@ -60,23 +99,3 @@ def medicarche(
     context.obj = Options(
         environment_file=environment_file, cloud=cloud, admin_cloud=admin_cloud, embedded_name=embedded_name
     )
-
-
-for command in (
-    cloud.cloud,
-    people.people,
-    environment.plan,
-    environment.provision,
-    environment.status,
-    environment.destroy,
-    environment.schema,
-    instance.console,
-    instance.audit,
-    instance.ssh,
-    applications.credentials,
-    applications.ca,
-    directory.directory,
-    floating_ip.floating_ip,
-    load.load,
-):
-    medicarche.add_command(command)

@@ -14,7 +14,7 @@ from medicarche.errors import MedicarcheError
 from medicarche.target import select
 
 if TYPE_CHECKING:
-    from medicarche.target import Options
+    from medicarche.options import Options
 
 __all__ = ["ca", "credentials"]
 

@@ -17,6 +17,7 @@ from medicarche.errors import CloudUnreachable, MedicarcheError
 from medicarche.spec import load_environment
 
 if TYPE_CHECKING:
+    from medicarche.options import Options
     from medicarche.spec import Environment
 
 __all__ = ["cloud"]
@@ -29,7 +30,7 @@ def cloud() -> None:
 
 @cloud.command()
 @click.pass_obj
-def up(options: target.Options) -> None:
+def up(options: Options) -> None:
     """Bring the embedded OpenStack up, from whatever is there."""
     reporter = progress()
     embedded = target.embedded_cloud(options, _environment_if_there(options))
@@ -38,14 +39,14 @@ def up(options: target.Options) -> None:
 
 @cloud.command()
 @click.pass_obj
-def down(options: target.Options) -> None:
+def down(options: Options) -> None:
     """Stop it; its data is kept, and `cloud up` brings it and its instances back."""
     target.embedded_cloud(options).down(progress())
 
 
 @cloud.command()
 @click.pass_obj
-def purge(options: target.Options) -> None:
+def purge(options: Options) -> None:
     """Stop it and remove its data, and the secrets of the environments that were on it."""
     embedded = target.embedded_cloud(options)
     embedded.purge(progress())
@@ -57,7 +58,7 @@ def purge(options: target.Options) -> None:
 @cloud.command()
 @click.option("--json", "as_json", is_flag=True, help="For other programs.")
 @click.pass_obj
-def status(options: target.Options, *, as_json: bool) -> None:
+def status(options: Options, *, as_json: bool) -> None:
     """Say whether it is up, and which of its services answer. Exit code 5 where it isn't ready."""
     embedded = target.embedded_cloud(options)
     found = embedded.status()
@@ -77,7 +78,7 @@ def status(options: target.Options, *, as_json: bool) -> None:
 @cloud.command(context_settings={"ignore_unknown_options": True})
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
-def enter(options: target.Options, command: tuple[str, ...]) -> None:
+def enter(options: Options, command: tuple[str, ...]) -> None:
     """Run COMMAND (default: a shell) inside the cloud's network, with OS_CLOUD set."""
     embedded = target.embedded_cloud(options)
     if not embedded.netns.exists():
@@ -95,14 +96,14 @@ def enter(options: target.Options, command: tuple[str, ...]) -> None:
 @click.argument("service", required=False)
 @click.option("--lines", "-n", type=click.IntRange(1, 100_000), default=50, show_default=True)
 @click.pass_obj
-def logs(options: target.Options, service: str | None, lines: int) -> None:
+def logs(options: Options, service: str | None, lines: int) -> None:
     """Show the last lines of SERVICE's log, or name the services that have one."""
     click.echo(target.embedded_cloud(options).logs(service, lines))
 
 
 @cloud.command(name="open")
 @click.pass_obj
-def open_(options: target.Options) -> None:
+def open_(options: Options) -> None:
     """Show the addresses for a browser on this machine: the dashboard and the applications."""
     embedded = target.embedded_cloud(options)
     if not embedded.netns.exists():
@@ -120,12 +121,12 @@ def open_(options: target.Options) -> None:
 
 @cloud.command()
 @click.pass_obj
-def password(options: target.Options) -> None:
+def password(options: Options) -> None:
     """Print the password with which a person logs into the dashboard."""
     click.echo(target.embedded_cloud(options).dashboard_login()[1])
 
 
-def _environment_if_there(options: target.Options) -> Environment | None:
+def _environment_if_there(options: Options) -> Environment | None:
     """The environment file names mirrors; the cloud comes up without one too."""
     if not options.environment_file.exists():
         return None

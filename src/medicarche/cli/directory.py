@@ -19,9 +19,10 @@ from medicarche.target import select
 
 if TYPE_CHECKING:
     from medicarche.converge import InstanceState
+    from medicarche.options import Options
     from medicarche.spec.directory import Directory
     from medicarche.ssh import Ssh
-    from medicarche.target import Options, Selection
+    from medicarche.target import Selection
 
 __all__ = ["directory"]
 

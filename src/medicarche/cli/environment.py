@@ -1,84 +1,34 @@
-"""Commands on the whole environment: plan, provision, status, destroy, schema."""
+"""Commands on the whole environment: provision, status, destroy, schema."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from medicarche import converge, deploying, forwards, provisioning
+from medicarche import forwards, provisioning
+from medicarche.cli.arguments import WITHOUT
 from medicarche.cli.output import print_json, progress, results, table
-from medicarche.errors import CloudUnsuitable, MedicarcheError
-from medicarche.plan import Plan, Verb, dot, mermaid, plan_as_json, render_plan
+from medicarche.errors import MedicarcheError
+from medicarche.plan import Plan, Verb
 from medicarche.plan.resources import Kind
-from medicarche.progress import SilentReporter
 from medicarche.spec import json_schema
 from medicarche.status import Status
 from medicarche.status import status as observe_status
-from medicarche.target import Options, Selection, select
+from medicarche.target import select
 
 if TYPE_CHECKING:
-    from medicarche.deploy import DeployResult
+    from medicarche.options import Options
 
-__all__ = ["destroy", "plan", "provision", "schema", "status"]
-
-CHANGES = 2
-
-
-_WITHOUT = click.option(
-    "--without",
-    metavar="NAME",
-    multiple=True,
-    envvar="MEDICARCHE_WITHOUT",
-    show_envvar=True,
-    help="Don't deploy the application NAME; may be given several times.",
-)
-
-
-@click.command()
-@click.option("--json", "json_output", is_flag=True, help="For other programs.")
-@click.option(
-    "--deploy", is_flag=True, help="Look into the instances too: what deploying would change there."
-)
-@click.option(
-    "--graph",
-    type=click.Choice(["mermaid", "dot"]),
-    help="Print what waits for what instead, as text for Mermaid or Graphviz.",
-)
-@_WITHOUT
-@click.pass_context
-def plan(
-    context: click.Context, *, json_output: bool, deploy: bool, graph: str | None, without: tuple[str, ...]
-) -> None:
-    """Show what `provision` would change; changes nothing. Exit code 0: nothing, 2: changes."""
-    if graph and (json_output or deploy):
-        raise click.UsageError("--graph shows the cloud's part, as text: leave out --json and --deploy")
-    selection = select(replace(context.obj, without=without))
-    selection.enter()
-    planned = provisioning.plan(selection, SilentReporter() if json_output else progress())
-    context.with_resource(planned.connections)
-    deployment = _deployment(selection, planned, quiet=json_output) if deploy else None
-    if graph:
-        click.echo((mermaid if graph == "mermaid" else dot)(planned.plan), nl=False)
-    elif json_output:
-        inside = {"deployment": asdict(deployment)} if deployment is not None else {}
-        print_json({**plan_as_json(planned.plan), **inside})
-    else:
-        results().print(render_plan(planned.plan))
-        if deployment is not None:
-            _print_deployment(deployment)
-    if planned.plan.conflicts:
-        raise CloudUnsuitable("\n".join(planned.plan.conflicts))
-    changed = not planned.plan.empty or (deployment is not None and deployment.changes > 0)
-    context.exit(CHANGES if changed else 0)
+__all__ = ["destroy", "provision", "schema", "status"]
 
 
 @click.command()
 @click.option("--yes", "-y", is_flag=True, help="Replace and remove servers without asking.")
 @click.option("--no-deploy", is_flag=True, help="The cloud only; nothing in the instances.")
-@_WITHOUT
+@WITHOUT
 @click.pass_context
 def provision(context: click.Context, *, yes: bool, no_deploy: bool, without: tuple[str, ...]) -> None:
     """Build the environment, or bring it back to what its file says. Asks nothing unless servers would go."""
@@ -150,28 +100,6 @@ def destroy(options: Options, *, yes: bool) -> None:
 def schema() -> None:
     """Print the JSON Schema of the environment file, for editors."""
     print_json(json_schema())
-
-
-def _deployment(selection: Selection, planned: provisioning.Planned, *, quiet: bool) -> DeployResult | None:
-    """Look what deploying would change; None where there is no instance yet to look into."""
-    instances = converge.instances(planned.connections, selection.environment.name)
-    if not instances:
-        return None
-    reporter = SilentReporter() if quiet else progress()
-    selection = deploying.as_deployed(selection)
-    return deploying.run(selection, planned.site, instances, reporter, dry_run=True)
-
-
-def _print_deployment(deployment: DeployResult) -> None:
-    console = results()
-    for name, instance in sorted(deployment.instances.items()):
-        console.print(
-            f"in {name}: " + (f"{len(instance.changed)} to change" if instance.changed else "nothing to do")
-        )
-        for operation in instance.changed:
-            console.print(f"  ~ {operation}", markup=False)
-            for detail in instance.details.get(operation, ()):
-                console.print(f"      {detail}", markup=False)
 
 
 def _ask(planned: Plan) -> bool:

@@ -9,17 +9,18 @@ import click
 
 from medicarche import forwards
 from medicarche.cli.output import print_json, progress, results, table
-from medicarche.cloud import connect
+from medicarche.cloud.connect import connect
 from medicarche.converge import floating_ips, instances
 from medicarche.errors import MedicarcheError
 from medicarche.plan import derive
-from medicarche.provisioning import site_of
+from medicarche.planning import site_of
 from medicarche.runlock import held
-from medicarche.target import Options, Selection, select
+from medicarche.target import Selection, select
 
 if TYPE_CHECKING:
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
     from medicarche.converge.floating_ips import FloatingIpState
+    from medicarche.options import Options
 
 __all__ = ["floating_ip"]
 

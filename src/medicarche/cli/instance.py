@@ -11,12 +11,13 @@ import click
 
 from medicarche import converge
 from medicarche.cli.output import print_json, results, table
-from medicarche.cloud import Connections, connect
+from medicarche.cloud.connect import Connections, connect
 from medicarche.errors import MachineError, MedicarcheError
-from medicarche.target import Options, Selection, select
+from medicarche.target import Selection, select
 
 if TYPE_CHECKING:
     from medicarche.converge import InstanceState
+    from medicarche.options import Options
 
 __all__ = ["audit", "console", "ssh"]
 

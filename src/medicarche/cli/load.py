@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from medicarche.load.bench import Bench
     from medicarche.load.run import Run
     from medicarche.load.targets import LoadTarget
-    from medicarche.target import Options, Selection
+    from medicarche.options import Options
+    from medicarche.target import Selection
 
 __all__ = ["load"]
 

@@ -8,12 +8,12 @@ import click
 
 from medicarche import people as accounts
 from medicarche.cli.output import print_json, results, table
-from medicarche.cloud import connect
+from medicarche.cloud.connect import connect
 from medicarche.runlock import held
 from medicarche.target import select
 
 if TYPE_CHECKING:
-    from medicarche.target import Options
+    from medicarche.options import Options
 
 __all__ = ["people"]
 

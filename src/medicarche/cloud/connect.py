@@ -6,8 +6,8 @@ import logging
 import os
 import threading
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
@@ -19,6 +19,7 @@ from openstack import exceptions as sdk
 from openstack.config.loader import OpenStackConfig
 from requests.utils import get_environ_proxies
 
+from medicarche.background import in_background
 from medicarche.cloud.calls import NOT_KEYSTONE, Api, Clock
 from medicarche.errors import CloudError, CloudRefused, CloudUnreachable, CloudUnsuitable
 
@@ -186,9 +187,11 @@ def connect(target: Target, *, clock: Clock | None = None, read_timeout: float =
     adapter = _HttpAdapter(traffic, min(DISCOVERY_TIMEOUT, read_timeout))
     # each waits for Keystone, which takes its time over a password: both at once
     entries = list(dict.fromkeys(entry for entry in (target.cloud, target.admin_cloud) if entry is not None))
-    with ThreadPoolExecutor(max_workers=len(entries), thread_name_prefix="connect") as pool:
-        member, *others = pool.map(lambda entry: _connect(target, entry, clock, adapter), entries)
-    admin = others[0] if others else member if "admin" in member.roles else None
+    others = [
+        in_background(partial(_connect, target, entry, clock, adapter), "connect") for entry in entries[1:]
+    ]
+    member = _connect(target, entries[0], clock, adapter)
+    admin = others[0].result() if others else member if "admin" in member.roles else None
     adapter.read_timeout = read_timeout
     return Connections(target=target, member=member, admin=admin, clock=clock, traffic=traffic)
 

@@ -28,6 +28,9 @@ SETTLE_TIMEOUT, SETTLE_INTERVAL = 600.0, 2.0
 PAGE = 1000
 FORBIDDEN, NOT_FOUND = 403, 404
 EXTERNAL = "router:external"
+#: asked for before all else, one of each service: where several of a service's processes meet a token for the
+#: first time at once, each has Keystone look at it
+FIRST = {"servers", "floatingips", "application_credentials"}
 
 
 def observe(
@@ -214,5 +217,8 @@ def _quota_calls(connections: Connections, wanted: Sequence[Resource]) -> dict[s
 
 def _read(calls: dict[str, Callable[[], list[Raw]]]) -> dict[str, list[Raw]]:
     with ThreadPoolExecutor(max_workers=6, thread_name_prefix="observe") as pool:
-        futures = {key: pool.submit(call) for key, call in calls.items()}
-        return {key: future.result() for key, future in futures.items()}
+        found: dict[str, list[Raw]] = {}
+        for keys in (FIRST & calls.keys(), calls.keys() - FIRST):
+            futures = {key: pool.submit(call) for key, call in calls.items() if key in keys}
+            found |= {key: future.result() for key, future in futures.items()}
+    return found

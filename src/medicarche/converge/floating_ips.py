@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from medicarche.cloud import observe
 from medicarche.cloud.kinds import HANDLERS
 from medicarche.cloud.listing import Listing
+from medicarche.cloud.observe import observe
 from medicarche.converge.apply import apply
 from medicarche.errors import CloudUnsuitable, MedicarcheError
 from medicarche.plan import Action, Plan, Verb, make_plan
@@ -20,7 +20,7 @@ from medicarche.plan.resources import FloatingIp, Kind, Resource
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
     from medicarche.plan import Observed
     from medicarche.progress import Reporter
 

@@ -11,7 +11,7 @@ from medicarche.errors import ConvergenceError
 from medicarche.plan.resources import Kind
 
 if TYPE_CHECKING:
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
     from medicarche.cloud.listing import Raw
 
 __all__ = ["AuditEntry", "InstanceState", "audit_trail", "connected_instances", "console_log", "instances"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
 
 __all__ = ["reboot"]
 

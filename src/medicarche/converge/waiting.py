@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterable, Mapping, Sequence
 
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
     from medicarche.cloud.listing import Raw
 
 __all__ = ["Wait", "poll"]

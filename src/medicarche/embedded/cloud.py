@@ -27,6 +27,7 @@ from medicarche.embedded import (
 )
 from medicarche.embedded.mirrors import mirrors_for
 from medicarche.embedded.node import Node
+from medicarche.embedded.place import Place
 from medicarche.embedded.service_watch import ServiceWatch
 from medicarche.embedded.services import service_named
 from medicarche.embedded.status import CloudStatus, SiteFacts
@@ -44,7 +45,6 @@ __all__ = ["EmbeddedCloud"]
 
 PROXY_PORT: Final = 3142
 DASHBOARD_PORT: Final = 8080
-RUN: Final = Path("/run/medicarche")
 
 #: of a cloud for which no environment says anything else
 _EXTERNAL_GATEWAY: Final = "10.20.20.1/24"
@@ -70,11 +70,11 @@ class EmbeddedCloud:
     ) -> None:
         self.name = name
         self.paths = paths or Paths.from_environment()
-        self.folder = self.paths.cloud(name)
+        place = Place(name, self.paths)
+        self.folder, self.clouds_yaml, self._lock_file = place.folder, place.clouds_yaml, place.lock
         self._wanted_gateway = external_gateway
-        self.clouds_yaml = self.folder / "clouds.yaml"
         self._mirrors = mirrors or Mirrors()
-        self._node = Node(f"medicarche-{name}", self.folder, RUN / name)
+        self._node = Node(place.node, self.folder, place.run_folder)
         self._secrets_file = self.folder / "secrets.json"
         self._services = ServiceWatch(self._node, self._secrets_file)
         self._log = self.folder / "build.log"
@@ -389,11 +389,6 @@ class EmbeddedCloud:
                     path.unlink(missing_ok=True)
 
     # --- whose it is
-
-    @property
-    def _lock_file(self) -> Path:
-        # the machine's: a cloud of this name with its data elsewhere is in the way, too
-        return RUN / f"{self.name}.lock"
 
     @property
     def _owner_file(self) -> Path:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from medicarche.embedded import cgroups, loops, pidfile
+from medicarche.embedded import cgroups, loops, pidfile, place
 from medicarche.errors import MachineError
 from medicarche.process import last_lines, run
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Node"]
 
-NETNS_FOLDER: Final = Path("/run/netns")
 PROPAGATE_FOLDER: Final = Path("/run/systemd/nspawn/propagate")
 # joins the control groups named before "--", then becomes the program named after it
 _JOIN: Final = (
@@ -57,7 +56,7 @@ class Node:
     def __init__(self, name: str, folder: Path, run_folder: Path) -> None:
         self.name = name
         self.folder = folder
-        self.netns = NETNS_FOLDER / name
+        self.netns = place.NETNS_FOLDER / name
         self.upper = folder / "data"
         self.config = folder / "config"
         self.run_folder = run_folder
@@ -254,7 +253,7 @@ class Node:
         return False
 
     def _make_netns(self) -> None:
-        NETNS_FOLDER.mkdir(mode=0o755, exist_ok=True)
+        place.NETNS_FOLDER.mkdir(mode=0o755, exist_ok=True)
         self.netns.touch(mode=0o444)
         run(["unshare", f"--net={self.netns}", "--", "ip", "link", "set", "lo", "up"])
 
@@ -271,7 +270,7 @@ class Node:
                 raise
             run(["unshare", "--mount", "--propagation=private", "--", "sh", "-c", _UNCOVER, "sh", self.netns])
         with suppress(OSError):
-            NETNS_FOLDER.rmdir()  # where it is empty, and nobody else's mount
+            place.NETNS_FOLDER.rmdir()  # where it is empty, and nobody else's mount
 
 
 def _escape(path: Path) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from medicarche import converge
-from medicarche.cloud import connect
+from medicarche.cloud.connect import connect
 from medicarche.errors import MedicarcheError
 from medicarche.load.calibration import Calibration, calibrate
 from medicarche.load.connection import Request

@@ -24,7 +24,8 @@ from locust.runners import WorkerRunner
 from medicarche.credentials import Credentials
 from medicarche.errors import MedicarcheError
 from medicarche.load.targets import LoadTarget, read_status, targets
-from medicarche.target import Options, Selection, select
+from medicarche.options import Options
+from medicarche.target import Selection, select
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from openstack.connection import Connection
     from testinfra.host import Host
 
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
     from medicarche.converge import InstanceState
     from medicarche.credentials import Credentials
     from medicarche.probe import Client

@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medicarche.options import Options
+
 if TYPE_CHECKING:
     import pytest
 
-    from medicarche.target import Options
 
 __all__ = [
     "DIRECTORY",
@@ -126,9 +127,7 @@ def requirements_file(config: pytest.Config) -> Path | None:
 
 def options(config: pytest.Config) -> Options:
     """Return what the run's options and the process's environment say."""
-    from medicarche.target import Options as Wanted  # noqa: PLC0415 - brings openstacksdk along
-
-    return Wanted(
+    return Options(
         environment_file=environment_file(config),
         cloud=config.getoption("--cloud"),
         admin_cloud=config.getoption("--admin-cloud") or os.environ.get("MEDICARCHE_ADMIN_CLOUD"),

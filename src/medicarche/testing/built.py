@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from medicarche import converge, deploying, provisioning
-from medicarche.cloud import connect
+from medicarche.cloud.connect import connect
 from medicarche.errors import MedicarcheError
 from medicarche.private_files import locked, write_private
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
     from medicarche.converge import InstanceState
     from medicarche.progress import Reporter
     from medicarche.target import Selection

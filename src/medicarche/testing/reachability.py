@@ -20,9 +20,9 @@ from medicarche.plan.reach import (
     outside_address,
     targets,
 )
+from medicarche.planning import site_of
 from medicarche.probe.vantage import BOOT, Station, Sweep, sweep
 from medicarche.process import run
-from medicarche.provisioning import site_of
 from medicarche.testing.machines import ssh_to
 from medicarche.testing.shared import once
 

@@ -16,8 +16,8 @@ import requests
 from keystoneauth1.identity.base import BaseIdentityPlugin
 from openstack.connection import Connection
 
+from medicarche.planning import site_of
 from medicarche.probe import Endpoint, PortState, scan
-from medicarche.provisioning import site_of
 from medicarche.spec.supervision import EXPORTERS, NODE, SERVICES, exporters
 from medicarche.testing.browser import browse
 

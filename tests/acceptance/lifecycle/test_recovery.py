@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from medicarche.embedded import cgroups, node
+from medicarche.embedded import cgroups, place
 from medicarche.embedded.node import Node
 from medicarche.testing.hoststate import loop_devices
 
@@ -92,7 +92,7 @@ def test_a_name_space_that_iproute2_has_hidden_is_removed_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first `ip netns add` on a machine mounts the folder of name spaces over itself."""
-    monkeypatch.setattr(node, "NETNS_FOLDER", tmp_path / "netns")
+    monkeypatch.setattr(place, "NETNS_FOLDER", tmp_path / "netns")
     made = Node("medicarche-hidden", tmp_path, tmp_path / "run")
     made._make_netns()
     subprocess.run(["mount", "--rbind", made.netns.parent, made.netns.parent], check=True)

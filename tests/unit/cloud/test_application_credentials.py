@@ -13,7 +13,7 @@ from fake_openstack import Fault, Kind
 from fake_openstack.company import company, destroy, plan, provision
 from fake_openstack.fixtures import still_clock
 from medicarche import people
-from medicarche.cloud import Target, connect
+from medicarche.cloud.connect import Target, connect
 from medicarche.errors import ConvergenceError
 from medicarche.plan.resources import ApplicationCredential
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fake_openstack import FakeOpenStack
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
 
 CREDENTIAL = ApplicationCredential(name="supervision", roles=("reader",), purpose="finds the instances")
 WANTED = (*company(), CREDENTIAL)

@@ -12,8 +12,9 @@ from keystoneauth1.identity.base import BaseIdentityPlugin
 
 from fake_openstack import FakeOpenStack, Fault, Kind
 from fake_openstack.fixtures import StillClock, still_clock
-from medicarche.cloud import Ambiguous, ApiError, Connection, Target, connect
+from medicarche.cloud.calls import Ambiguous, ApiError
 from medicarche.cloud.conflicts import Conflict, conflict
+from medicarche.cloud.connect import Connection, Target, connect
 from medicarche.errors import CloudUnreachable
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fake_openstack.company import company
-from medicarche.cloud import check
+from medicarche.cloud.check import check
 from medicarche.errors import CloudUnsuitable, QuotaTooSmall
 
 if TYPE_CHECKING:
     from fake_openstack import FakeOpenStack
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
 
 FIVE = company(("a", "b", "c", "d", "e"))
 

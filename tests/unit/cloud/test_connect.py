@@ -10,7 +10,7 @@ import pytest
 
 from fake_openstack import Fault, Kind
 from fake_openstack.fixtures import still_clock
-from medicarche.cloud import Target, connect
+from medicarche.cloud.connect import Target, connect
 from medicarche.errors import CloudRefused, CloudUnreachable, CloudUnsuitable
 
 if TYPE_CHECKING:

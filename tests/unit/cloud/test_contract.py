@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fake_openstack import FakeOpenStack
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
 
 RECORDED = Path(contract.__file__).with_name("contract.json")
 

@@ -14,8 +14,10 @@ from fake_openstack import Fault, Kind
 from fake_openstack.company import NAME, company, destroy, plan, provision
 from fake_openstack.fixtures import still_clock
 from medicarche import people
-from medicarche.cloud import Connections, check, connect, observe
 from medicarche.cloud.calls import Api
+from medicarche.cloud.check import check
+from medicarche.cloud.connect import Connections, connect
+from medicarche.cloud.observe import observe
 from medicarche.credentials import Credentials
 from medicarche.errors import CloudRefused, ConvergenceError, MedicarcheError, QuotaTooSmall
 from medicarche.plan.resources import Project, Quota, Resource, RoleAssignment, User
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fake_openstack import FakeOpenStack
-    from medicarche.cloud import Target
+    from medicarche.cloud.connect import Target
 
 PROJECT = Project(name=NAME)
 PEOPLE = {"claire": "admin", "karim": "member", "sophie": "reader"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,12 +11,13 @@ import pytest
 from fake_openstack import Fault, Kind
 from fake_openstack.company import plan, provision
 from medicarche.cloud.listing import united
+from medicarche.cloud.observe import FIRST, _read
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from fake_openstack import FakeOpenStack
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
 
 
 #: what servers can't change: who sees a server on something that isn't there plans another server, and asks
@@ -125,3 +128,24 @@ def test_a_role_is_one_however_often_it_is_seen() -> None:
     assert united({"role_assignments": [role]}, {"role_assignments": [again]}) == {
         "role_assignments": [again]
     }
+
+
+def test_one_list_of_each_service_is_asked_for_before_the_rest() -> None:
+    """Each process of a service that sees a token for the first time has Keystone look at it."""
+    together = threading.Barrier(len(FIRST))
+    answered: list[str] = []
+    early: list[str] = []
+
+    def first(key: str) -> list[dict[str, Any]]:
+        together.wait(timeout=60)  # all of them at once
+        answered.append(key)
+        return [{"id": key}]
+
+    def other(key: str) -> list[dict[str, Any]]:
+        early.extend(FIRST - set(answered))
+        return [{"id": key}]
+
+    keys = ("networks", *FIRST, "ports", "images")
+    found = _read({key: partial(first if key in FIRST else other, key) for key in keys})
+    assert found == {key: [{"id": key}] for key in keys}
+    assert early == []

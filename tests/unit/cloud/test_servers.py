@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fake_openstack import FakeOpenStack
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
 
 
 def test_a_servers_metadata_follows_the_file(

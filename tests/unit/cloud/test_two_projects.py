@@ -11,7 +11,7 @@ import pytest
 from fake_openstack.company import NAME, company, destroy, plan, provision
 from fake_openstack.fixtures import still_clock
 from fake_openstack.keystone import User
-from medicarche.cloud import Connections, connect
+from medicarche.cloud.connect import Connections, connect
 from medicarche.cloud.marks import address_of, description, project_of
 from medicarche.plan.resources import Flavor, Resource, Router, Server
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fake_openstack import FakeOpenStack
-    from medicarche.cloud import Target
+    from medicarche.cloud.connect import Target
 
 
 @pytest.fixture(name="other")

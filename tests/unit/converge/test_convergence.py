@@ -18,8 +18,10 @@ from fake_openstack import FakeOpenStack, Fault, Kind
 from fake_openstack.company import NAME, company, destroy, plan, provision
 from fake_openstack.fixtures import StillClock, still_clock
 from medicarche import converge
-from medicarche.cloud import ApiError, Connections, Target, connect, observe
+from medicarche.cloud.calls import ApiError
+from medicarche.cloud.connect import Connections, Target, connect
 from medicarche.cloud.marks import key_pair_name
+from medicarche.cloud.observe import observe
 from medicarche.errors import CloudRefused, ConvergenceError
 from medicarche.plan.resources import Flavor, Image, Router, SecurityGroupRule
 

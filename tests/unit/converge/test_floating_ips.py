@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
     from medicarche.converge.floating_ips import FloatingIpState
 
 BOTH = company(("a", "b"))

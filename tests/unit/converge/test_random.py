@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fake_openstack import FakeOpenStack
-    from medicarche.cloud import Connections
+    from medicarche.cloud.connect import Connections
 
 Chance = random.Random
 SAMPLE = int(os.environ.get("MEDICARCHE_RANDOM", "5"))

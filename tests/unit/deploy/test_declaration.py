@@ -18,6 +18,7 @@ from medicarche.credentials import Credentials
 from medicarche.deploy.job import make_job
 from medicarche.deploy.templating import render
 from medicarche.errors import DeploymentError, SpecificationError
+from medicarche.options import Options
 from medicarche.spec import load_environment
 from medicarche.spec.environment import (
     Application,
@@ -28,7 +29,7 @@ from medicarche.spec.environment import (
     Mirrors,
 )
 from medicarche.ssh import Ssh
-from medicarche.target import Options, select
+from medicarche.target import select
 
 TEMPLATES = Path(deploy.__file__).parent
 ENVIRONMENTS = Path(__file__).parents[3] / "environments"

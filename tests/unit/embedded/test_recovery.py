@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from medicarche import host_packages, target
-from medicarche.embedded import cloud as cloud_module
-from medicarche.embedded import kvm, logs, loops, preflight, readiness, rootfs
+from medicarche.embedded import kvm, logs, loops, place, preflight, readiness, rootfs
 from medicarche.embedded.cloud import EmbeddedCloud
 from medicarche.embedded.cloud_secrets import Secrets
 from medicarche.errors import MachineError, MedicarcheError
+from medicarche.options import Options
 from medicarche.paths import Paths
 from medicarche.progress import SilentReporter
 from medicarche.spec import load_environment
@@ -22,7 +22,7 @@ from medicarche.spec import load_environment
 
 @pytest.fixture
 def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbeddedCloud:
-    monkeypatch.setattr(cloud_module, "RUN", tmp_path / "run")
+    monkeypatch.setattr(place, "RUN_FOLDER", tmp_path / "run")
     monkeypatch.setattr(kvm, "kvm_works", lambda: False)
     monkeypatch.setattr(loops, "attached", lambda: ())
     return EmbeddedCloud("unit-test", Paths(home=tmp_path / "home", cache=tmp_path / "cache"))
@@ -260,5 +260,5 @@ def test_a_cloud_made_before_gateways_were_kept_has_the_one_that_all_had(cloud: 
 def test_the_nodes_address_is_the_environments_external_gateway(tmp_path: Path) -> None:
     for file, gateway in (("medicarche", "10.20.20.1/24"), ("example-minimal", "198.18.10.1/24")):
         environment = load_environment(Path(__file__).parents[3] / "environments" / f"{file}.yaml")
-        options = target.Options(paths=Paths(home=tmp_path / "home", cache=tmp_path / "cache"))
+        options = Options(paths=Paths(home=tmp_path / "home", cache=tmp_path / "cache"))
         assert target.embedded_cloud(options, environment).external_gateway == gateway
