@@ -21,6 +21,7 @@ _MODULES: Final = {
     "cloud": "cloud",
     "console": "instance",
     "credentials": "applications",
+    "dashboards": "dashboards",
     "destroy": "environment",
     "directory": "directory",
     "floating-ip": "floating_ip",

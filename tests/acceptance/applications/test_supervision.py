@@ -6,6 +6,7 @@ What must be seen is computed from the environment file, never written down here
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,6 +17,7 @@ import requests
 from keystoneauth1.identity.base import BaseIdentityPlugin
 from openstack.connection import Connection
 
+from medicarche.deploy.applications.supervision.dashboards import load_dashboards
 from medicarche.planning import site_of
 from medicarche.probe import Endpoint, PortState, scan
 from medicarche.spec.supervision import EXPORTERS, NODE, SERVICES, exporters
@@ -134,6 +136,54 @@ def test_all_that_the_environment_file_declares_is_seen(
     # their agents answer, and are answered
     found_up = watch.query("apache_up == 1 or mysql_up == 1 or pg_up == 1")
     assert {(labels["job"], labels["instance"]) for labels, _ in found_up} == services
+
+
+@pytest.mark.requirement("SUP-3")
+def test_every_panel_for_grafana_has_figures_of_all_that_is_declared(
+    environment: Environment, watch: Watch, evidence: Evidence
+) -> None:
+    """Each query of each dashboard, asked of Prometheus itself with every choice at once."""
+    deployed = _deployed(environment)
+    looks_at_cloud = any("cloud" in a.egress for a in deployed if a.kind == "supervision")
+    # a service that no application has has no figures
+    services = {service for a in deployed for service in a.traits.services}
+    prefixes = {"apache": "apache_", "mariadb": "mysql_", "postgresql": "pg_"}
+
+    def measured(query: str) -> bool:
+        of = {service for service, prefix in prefixes.items() if re.search(rf"\b{prefix}", query)}
+        return not of or bool(of & services)
+
+    asked = {
+        (name, panel.title, legend): re.sub(r'="\$\w+"', '=~".+"', query.replace("$__rate_interval", "2m"))
+        for name, dashboard in load_dashboards().items()
+        if name != "cloud" or looks_at_cloud
+        for panels in dashboard.rows.values()
+        for panel in panels
+        for legend, query in panel.queries.items()
+        if measured(query)
+    }
+    empty: set[tuple[str, str, str]] = set()
+
+    def all_have_figures() -> bool:
+        empty.clear()
+        empty.update(which for which, query in asked.items() if not watch.query(query))
+        return not empty
+
+    try:
+        until(all_have_figures, "every panel has figures", SOON)
+    finally:
+        rows = [(*which, "rien" if which in empty else "oui") for which in asked]
+        evidence.table("Les tableaux de bord pour Grafana", ("tableau", "panneau", "série", "mesurée"), rows)
+    serving = {a.instance for a in deployed}
+    for label, declared in (
+        ("instance", {i.name for i in environment.instances}),
+        ("application", {a.name for a in deployed}),
+    ):
+        heading = {"instance": "Instances", "application": "Applications, vues par leurs utilisateurs"}[label]
+        for panel in load_dashboards()["environnement"].rows[heading]:
+            (query,) = panel.queries.values()
+            shown = {labels[label] for labels, _ in watch.query(query.replace("$__rate_interval", "2m"))}
+            assert shown == (serving if "nginx_" in query else declared), panel.title
 
 
 @pytest.mark.requirement("SUP-1")
