@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from medicarche import converge
+from medicarche.process import run
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
 
     from openstack.connection import Connection
+    from testinfra.host import Host
 
     from medicarche.cloud.connect import Connections
     from medicarche.converge import InstanceState
     from medicarche.spec.environment import Environment
+    from medicarche.testing.built import Built
 
     Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -92,3 +95,33 @@ def test_an_unknown_name_is_one_clear_message(run_medicarche: Run, environment: 
     assert "'nobody'" in done.stderr
     assert environment.instances[0].name in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_to_start_one_leaves_the_others_control_groups_alone(
+    provisioned: Built, instance: InstanceState, machine: Host
+) -> None:
+    """A group that systemd has just made is empty: whoever removes it has that service fail (219/CGROUP).
+
+    What starts on the embedded cloud is libvirt_lxc with a container of nothing: it ends at once.
+    """
+    cloud = provisioned.selection.embedded
+    if cloud is None or not machine.file("/sys/fs/cgroup/systemd").exists:
+        pytest.skip("only containers on a host with version 1 of control groups share a hierarchy")
+    empty = "/sys/fs/cgroup/systemd/system.slice/medicarche-test.service"
+    machines = "/sys/fs/cgroup/systemd/machine"
+    name = f"medicarche-test-{instance.name}"
+
+    def start() -> list[str]:
+        starts = ["/usr/lib/libvirt/libvirt_lxc", "--name", name, "--help"]
+        subprocess.run(cloud.command(starts), capture_output=True, check=False, timeout=20)
+        listed = run(cloud.command(["ls", machines])).split()
+        return [group for group in listed if group.startswith(f"{name}-")]
+
+    machine.run_expect([0], "mkdir -p %s", empty)
+    try:
+        first, second = start(), start()
+        assert machine.file(empty).is_directory
+    finally:
+        machine.run("rmdir %s", empty)
+    # what has ended leaves one behind, which the next start removes
+    assert (len(first), len(second), first != second) == (1, 1, True)
