@@ -26,8 +26,8 @@ __all__ = ["FILE", "Dashboard", "LoadRun", "Panel", "as_json", "load_dashboards"
 
 FILE: Final = Path(__file__).parent / "dashboards.yaml"
 _MOST_LINKS = 20
-#: Grafana's limit
-_UID_AT_MOST = 40
+#: letters of a dashboard's name in its id: with a dash and an environment's 32 they are Grafana's limit of 40
+_OF_ITS_NAME = 7
 _HEIGHT = 8
 _CHOICE = "CHOIX"
 _SOURCE: Final = model.DataSourceRef(type_val="prometheus", uid="${source}")
@@ -138,7 +138,7 @@ def _made(environment: str, name: str, dashboard: Dashboard, runs: Sequence[Load
     tags = ["medicarche", f"environnement:{environment}"]
     made = (
         grafana.Dashboard(f"{environment} : {dashboard.title}")
-        .uid(f"{name}-{environment}"[:_UID_AT_MOST])
+        .uid(f"{name[:_OF_ITS_NAME]}-{environment}")
         .tags(tags)
         .timezone("browser")
         .time("now-1h" if dashboard.overlay else "now-6h", "now")
