@@ -16,7 +16,7 @@ from medicarche.planning import site_of
 from medicarche.private_files import turn
 from medicarche.probe import Endpoint, PortState, compare, firewall, parse_ss, scan
 from medicarche.probe.firewall import Pass
-from medicarche.probe.sockets import SS_COMMAND
+from medicarche.probe.sockets import ACCOUNTS_COMMAND, SS_COMMAND, account_names
 from medicarche.process import run
 from medicarche.spec import listeners
 from medicarche.testing.listening import listener
@@ -107,8 +107,8 @@ def test_the_nodes_packet_filter_holds_what_is_declared_and_nothing_else(
         for prefix in policy.remotes(rule)
     }
     (port,) = list(member.network.ports(device_id=instance.id))
-    rules, sets = (run(embedded.command(command)) for command in firewall.COMMANDS)
-    found = firewall.parse(rules, sets, [port.id])[port.id]
+    held = {what: run(embedded.command(command)) for what, command in firewall.COMMANDS.items()}
+    found = firewall.parse(held["IPv4"], held["sets"], [port.id])[port.id]
     rows = sorted((*p[:2], f"{p.port_min}-{p.port_max}", p.remote, p in declared) for p in found.passes)
     columns = ("sens", "protocole", "ports", "de ou vers", "déclaré")
     evidence.table(f"Ce que laisse passer le nœud : {instance.name}", columns, rows)
@@ -118,6 +118,10 @@ def test_the_nodes_packet_filter_holds_what_is_declared_and_nothing_else(
     # what leaves under another address or MAC than the instance's own is dropped
     assert found.senders == {(ip["ip_address"], port.mac_address.lower()) for ip in port.fixed_ips}
     assert port.allowed_address_pairs == []
+    # no network of the environment has IPv6: its filter stands though, and lets nothing pass
+    other = firewall.parse(held["IPv6"], held["sets"], [port.id], family="IPv6")[port.id]
+    assert list(other.wrong) == []
+    assert _named(other.passes) == [], "the node lets IPv6 pass"
 
 
 def _named(passes: AbstractSet[Pass]) -> list[str]:
@@ -172,7 +176,8 @@ def sockets(
     """All that listens in the instance, but for the operating system's own way to its address (RFC 2131)."""
     if instance.id not in _seen:
         with _undisturbed(run_folder, instance):
-            found = parse_ss(machine.check_output(SS_COMMAND))
+            output, accounts = machine.check_output(SS_COMMAND), machine.check_output(ACCOUNTS_COMMAND)
+        found = parse_ss(output, account_names(accounts))
         _seen[instance.id] = tuple(s for s in found if (s.protocol, s.port) != ("udp", 68))
     return _seen[instance.id]
 
@@ -185,7 +190,7 @@ def test_what_listens_is_what_is_declared(
 ) -> None:
     evidence.table(
         f"Ce qui écoute : {instance.name}",
-        ("protocole", "adresse", "port", "programme", "uid"),
+        ("protocole", "adresse", "port", "programme", "compte"),
         [(s.protocol, s.address, s.port, s.process, s.user) for s in sockets],
     )
     declared: list[Listener] = [

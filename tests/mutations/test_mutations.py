@@ -169,7 +169,7 @@ def _filters(built: Built) -> object:
     embedded = built.selection.embedded
     if embedded is None:
         pytest.skip("a configured cloud's nodes can't be looked into")
-    rules, sets = (run(embedded.command(command)) for command in firewall.COMMANDS)
+    rules, sets = (run(embedded.command(firewall.COMMANDS[what])) for what in ("IPv4", "sets"))
     ports = built.connections.member.sdk.network.ports()
     return firewall.parse(rules, sets, [p.id for p in ports if p.device_owner.startswith("compute:")])
 
@@ -294,6 +294,31 @@ def test_a_database_that_listens_to_all_is_seen(
                 rf"test_what_isnt_public_is_bound_to_loopback\[{name}\]": seen,
             },
         )
+
+    prove(damage)
+
+
+@pytest.mark.requirement("CLOUD-7")
+@pytest.mark.alone
+def test_a_program_that_became_root_is_seen(
+    provisioned: Built,
+    looked_into: Callable[[str], Host],
+    prove: Callable[[Callable[[], Broken]], None],
+) -> None:
+    kinds = {a.kind: a.instance for a in provisioned.selection.environment.applications if a.deployed}
+    if "supervision" not in kinds:
+        pytest.skip("no supervision is deployed, whose unit is ours")
+    name = kinds["supervision"]
+
+    def damage() -> Broken:
+        machine = looked_into(name)
+        unit = "medicarche-cloud-exporter.service"
+        machine.check_output("sed -i 's/^User=.*/User=root/' %s", f"/etc/systemd/system/{unit}")
+        machine.check_output("systemctl daemon-reload && systemctl restart %s", unit)
+        # it listens a moment after it was started
+        machine.check_output("timeout 30 sh -c 'until ss -Hltn sport = 9180 | grep -q .; do sleep 0.2; done'")
+        seen = r"wrong account: tcp 127\.0\.0\.1:9180 \(python3, root\); declared prometheus"
+        return Broken((GROUPS,), {rf"test_what_listens_is_what_is_declared\[{name}\]": seen})
 
     prove(damage)
 

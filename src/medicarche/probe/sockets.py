@@ -9,17 +9,28 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from medicarche.spec.environment import Listener
 
-__all__ = ["SS_COMMAND", "Difference", "Listening", "compare", "parse_ss"]
+__all__ = [
+    "ACCOUNTS_COMMAND",
+    "SS_COMMAND",
+    "Difference",
+    "Listening",
+    "account_names",
+    "compare",
+    "parse_ss",
+]
 
 #: as root, so that the processes are shown: no header, listening, TCP and UDP, numeric, process, user id
 SS_COMMAND = "ss --no-header --listening --tcp --udp --numeric --processes --extended"
+#: all accounts of the machine, whoever keeps them (getent(1)); for `account_names`
+ACCOUNTS_COMMAND = "getent passwd"
 
 #: all addresses of the machine, as ``ss`` writes them: ``*`` is an IPv6 socket that takes IPv4 too
 _ALL = frozenset({"0.0.0.0", "::", "*"})  # noqa: S104 - compared with, not bound to
@@ -36,14 +47,15 @@ class Listening:
         address: IP address without brackets and interface; ``*`` for all of IPv6 and IPv4.
         port: port number.
         process: command name of the (first) process that holds it; empty where ``ss`` may not see it.
-        user: numeric user id of the socket's owner.
+        user: account that opened it; its number where that has no name. A program that opens its port as root
+            and gives its rights up afterwards (sshd, nginx, Apache) leaves it root's.
     """
 
     protocol: str
     address: str
     port: int
     process: str = ""
-    user: int = 0
+    user: str = "root"
 
     @property
     def loopback(self) -> bool:
@@ -52,12 +64,17 @@ class Listening:
 
     def __str__(self) -> str:
         process = self.process or "unknown process"
-        return f"{self.protocol} {self.address}:{self.port} ({process}, uid {self.user})"
+        return f"{self.protocol} {self.address}:{self.port} ({process}, {self.user})"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where declaration and sockets disagree: ``undeclared``, ``missing`` or ``wrong process``."""
+    """Where declaration and sockets disagree.
+
+    Attributes:
+        what: ``undeclared``, ``missing``, ``wrong process`` or ``wrong account``.
+        detail: which socket, and what was declared.
+    """
 
     what: str
     detail: str
@@ -66,8 +83,27 @@ class Difference:
         return f"{self.what}: {self.detail}"
 
 
-def parse_ss(output: str) -> tuple[Listening, ...]:
+def account_names(output: str) -> dict[int, str]:
+    """Read the output of `ACCOUNTS_COMMAND` (passwd(5)): number of an account → its name.
+
+    Raises:
+        ValueError: a line isn't of that form.
+    """
+    names: dict[int, str] = {}
+    for line in output.splitlines():
+        name, _, number, *_ = line.split(":")
+        names.setdefault(int(number), name)
+    return names
+
+
+def parse_ss(
+    output: str, accounts: Mapping[int, str] = MappingProxyType({0: "root"})
+) -> tuple[Listening, ...]:
     """Read the output of `SS_COMMAND` (ss(8) of iproute2).
+
+    Args:
+        output: of the command.
+        accounts: the machine's, by their numbers (`account_names`).
 
     Raises:
         ValueError: a line isn't of that form; it is in the message.
@@ -82,7 +118,9 @@ def parse_ss(output: str) -> tuple[Listening, ...]:
         address, _, port = fields[4].rpartition(":")
         rest = fields[_FIELDS] if len(fields) > _FIELDS else ""
         process = re.search(r'users:\(\("([^"]*)"', rest)
-        user = re.search(r"\buid:(\d+)", rest)
+        # ss leaves root's number out
+        owner = re.search(r"\buid:(\d+)", rest)
+        number = int(owner.group(1)) if owner else 0
         if not port.isdecimal():
             raise ValueError(f"not a line of ss: {line!r}")
         found.add(
@@ -91,7 +129,7 @@ def parse_ss(output: str) -> tuple[Listening, ...]:
                 address=address.partition("%")[0].strip("[]"),
                 port=int(port),
                 process=process.group(1) if process else "",
-                user=int(user.group(1)) if user else 0,
+                user=accounts.get(number, str(number)),
             )
         )
     return tuple(sorted(found))
@@ -101,7 +139,8 @@ def compare(declared: Iterable[Listener], found: Sequence[Listening]) -> tuple[D
     """Compare both ways: what listens and wasn't declared, what was declared and doesn't listen.
 
     A declared ``0.0.0.0`` or ``::`` stands for all addresses of the machine, in either family; any other
-    address stands for itself alone. A declared process is compared where ``ss`` shows one.
+    address stands for itself alone. A declared process is compared where ``ss`` shows one; the account that
+    opened the socket always.
     """
     wanted = list(declared)
     differences = []
@@ -114,6 +153,8 @@ def compare(declared: Iterable[Listener], found: Sequence[Listening]) -> tuple[D
             differences.append(
                 Difference("wrong process", f"{socket}; declared {wanted[fitting[0]].process}")
             )
+        elif not any(wanted[i].user == socket.user for i in fitting):
+            differences.append(Difference("wrong account", f"{socket}; declared {wanted[fitting[0]].user}"))
         matched.update(fitting)
     differences.extend(
         Difference("missing", f"{w.protocol} {w.address}:{w.port} ({w.process}): {w.why}")

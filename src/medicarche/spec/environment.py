@@ -132,7 +132,8 @@ class Listener:
 
     ``address`` is an IP address (``0.0.0.0`` for all of IPv4), or `PRIVATE`: the instance's own on its
     network, which only the cloud knows. ``public`` ones are those that a security group opens; all others
-    must be on loopback.
+    must be on loopback. ``user`` is the account that opens it: root where the program gives its rights up
+    only after that.
     """
 
     PRIVATE: ClassVar[str] = "private"
@@ -141,6 +142,7 @@ class Listener:
     port: int
     protocol: str
     process: str
+    user: str
     public: bool
     why: str
 

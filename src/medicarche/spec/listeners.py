@@ -42,6 +42,7 @@ def listeners(environment: Environment, instance_name: str) -> tuple[Listener, .
             port=_SSH,
             protocol="tcp",
             process="sshd",
+            user="root",
             public=_SSH in opened,
             why=opened.get(_SSH, "administration over SSH"),
         ),
@@ -50,7 +51,13 @@ def listeners(environment: Environment, instance_name: str) -> tuple[Listener, .
     if any(a.traits.serves == "people" for a in applications) and _HTTP in opened:
         found.append(
             Listener(
-                address=_ALL, port=_HTTP, protocol="tcp", process="nginx", public=True, why=opened[_HTTP]
+                address=_ALL,
+                port=_HTTP,
+                protocol="tcp",
+                process="nginx",
+                user="root",
+                public=True,
+                why=opened[_HTTP],
             ),
         )
     found += [
@@ -59,6 +66,7 @@ def listeners(environment: Environment, instance_name: str) -> tuple[Listener, .
             port=a.port,
             protocol="tcp",
             process=a.traits.process,
+            user="root",
             public=True,
             why=f"{a.name} over TLS",
         )

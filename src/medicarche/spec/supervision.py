@@ -113,7 +113,10 @@ def listening(environment: Environment, instance_name: str) -> tuple[Listener, .
     found = []
     for exporter in exporters(environment, instance_name):
         why = f"{exporter.shows}, for the supervision"
-        found.append(Listener(Listener.PRIVATE, exporter.port, "tcp", exporter.program, public=True, why=why))
+        shown = Listener(
+            Listener.PRIVATE, exporter.port, "tcp", exporter.program, "prometheus", public=True, why=why
+        )
+        found.append(shown)
         if inside := exporter.inside:
             found.append(
                 Listener(
@@ -121,6 +124,7 @@ def listening(environment: Environment, instance_name: str) -> tuple[Listener, .
                     inside.port,
                     "tcp",
                     inside.process,
+                    "root",
                     public=False,
                     why=EXPORTER_PORTS[inside.port],
                 )

@@ -39,6 +39,36 @@ RULES = """\
 -A neutron-linuxbri-sg-fallback -m comment --comment "Default drop rule for unmatched traffic." -j DROP
 COMMIT
 """  # noqa: E501 - as it was printed
+#: the same for IPv6, of which the port has no address
+IPV6 = """\
+*filter
+-A FORWARD -j neutron-linuxbri-FORWARD
+-A neutron-linuxbri-FORWARD -m physdev --physdev-out tap37273249-f4 --physdev-is-bridged -m comment --comment "Direct traffic from the VM interface to the security group chain." -j neutron-linuxbri-sg-chain
+-A neutron-linuxbri-FORWARD -m physdev --physdev-in tap37273249-f4 --physdev-is-bridged -m comment --comment "Direct traffic from the VM interface to the security group chain." -j neutron-linuxbri-sg-chain
+-A neutron-linuxbri-INPUT -m physdev --physdev-in tap37273249-f4 --physdev-is-bridged -m comment --comment "Direct incoming traffic from VM to the security group chain." -j neutron-linuxbri-o37273249-f
+-A neutron-linuxbri-i37273249-f -p ipv6-icmp -m icmp6 --icmpv6-type 130 -j RETURN
+-A neutron-linuxbri-i37273249-f -p ipv6-icmp -m icmp6 --icmpv6-type 135 -j RETURN
+-A neutron-linuxbri-i37273249-f -p ipv6-icmp -m icmp6 --icmpv6-type 136 -j RETURN
+-A neutron-linuxbri-i37273249-f -m state --state RELATED,ESTABLISHED -m comment --comment "Direct packets associated with a known session to the RETURN chain." -j RETURN
+-A neutron-linuxbri-i37273249-f -d fe80::/64 -p udp -m udp --sport 547 --dport 546 -j RETURN
+-A neutron-linuxbri-i37273249-f -m state --state INVALID -m comment --comment "Drop packets that appear related to an existing connection (e.g. TCP ACK/FIN) but do not have an entry in conntrack." -j DROP
+-A neutron-linuxbri-i37273249-f -m comment --comment "Send unmatched traffic to the fallback chain." -j neutron-linuxbri-sg-fallback
+-A neutron-linuxbri-o37273249-f -s ::/128 -d ff02::/16 -p ipv6-icmp -m icmp6 --icmpv6-type 131 -m comment --comment "Allow IPv6 ICMP traffic." -j RETURN
+-A neutron-linuxbri-o37273249-f -s ::/128 -d ff02::/16 -p ipv6-icmp -m icmp6 --icmpv6-type 135 -m comment --comment "Allow IPv6 ICMP traffic." -j RETURN
+-A neutron-linuxbri-o37273249-f -s ::/128 -d ff02::/16 -p ipv6-icmp -m icmp6 --icmpv6-type 143 -m comment --comment "Allow IPv6 ICMP traffic." -j RETURN
+-A neutron-linuxbri-o37273249-f -p ipv6-icmp -m icmp6 --icmpv6-type 134 -m comment --comment "Drop IPv6 Router Advts from VM Instance." -j DROP
+-A neutron-linuxbri-o37273249-f -p ipv6-icmp -m comment --comment "Allow IPv6 ICMP traffic." -j RETURN
+-A neutron-linuxbri-o37273249-f -p udp -m udp --sport 546 --dport 547 -m comment --comment "Allow DHCP client traffic." -j RETURN
+-A neutron-linuxbri-o37273249-f -p udp -m udp --sport 547 --dport 546 -m comment --comment "Prevent DHCP Spoofing by VM." -j DROP
+-A neutron-linuxbri-o37273249-f -m state --state RELATED,ESTABLISHED -m comment --comment "Direct packets associated with a known session to the RETURN chain." -j RETURN
+-A neutron-linuxbri-o37273249-f -m state --state INVALID -m comment --comment "Drop packets that appear related to an existing connection (e.g. TCP ACK/FIN) but do not have an entry in conntrack." -j DROP
+-A neutron-linuxbri-o37273249-f -m comment --comment "Send unmatched traffic to the fallback chain." -j neutron-linuxbri-sg-fallback
+-A neutron-linuxbri-sg-chain -m physdev --physdev-out tap37273249-f4 --physdev-is-bridged -m comment --comment "Jump to the VM specific chain." -j neutron-linuxbri-i37273249-f
+-A neutron-linuxbri-sg-chain -m physdev --physdev-in tap37273249-f4 --physdev-is-bridged -m comment --comment "Jump to the VM specific chain." -j neutron-linuxbri-o37273249-f
+-A neutron-linuxbri-sg-chain -j ACCEPT
+-A neutron-linuxbri-sg-fallback -m comment --comment "Default drop rule for unmatched traffic." -j DROP
+COMMIT
+"""  # noqa: E501 - as it was printed
 SETS = """\
 create NIPv4abc hash:net family inet hashsize 1024 maxelem 65536
 add NIPv4abc 192.168.222.7
@@ -80,6 +110,35 @@ def test_a_port_as_the_agent_makes_it() -> None:
 def test_what_the_agent_never_makes_is_told(line: str, instead: str, said: str) -> None:
     assert line in RULES
     assert any(said in wrong for wrong in parse(RULES.replace(line, instead), SETS, [PORT])[PORT].wrong)
+
+
+def test_a_port_without_ipv6_lets_nothing_of_it_pass() -> None:
+    found = parse(IPV6, SETS, [PORT], family="IPv6")[PORT]
+    assert found.passes == frozenset()
+    assert found.wrong == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "said"),
+    [
+        ("--icmpv6-type 130 -j", "--icmpv6-type 128 -j", "not a rule of ours"),
+        ('VM Instance." -j DROP', 'VM Instance." -j RETURN', "not a rule of ours"),
+        ('Spoofing by VM." -j DROP', 'Spoofing by VM." -j RETURN', "not a rule of ours"),
+        ("-d fe80::/64 -p udp", "-p udp", "not a rule of ours"),
+        ('unmatched traffic." -j DROP', 'unmatched traffic." -j ACCEPT', "sg-fallback: doesn't drop"),
+        ("--physdev-in tap37273249-f4", "--physdev-in tap99999999-99", "tap37273249-f4 isn't led into"),
+    ],
+)
+def test_in_ipv6_too_what_the_agent_never_makes_is_told(line: str, instead: str, said: str) -> None:
+    assert line in IPV6
+    found = parse(IPV6.replace(line, instead), SETS, [PORT], family="IPv6")[PORT]
+    assert any(said in wrong for wrong in found.wrong)
+
+
+def test_a_rule_that_lets_ipv6_in_is_seen() -> None:
+    more = "-A neutron-linuxbri-i37273249-f -p tcp -m tcp --dport 22 -j RETURN\n"
+    found = parse(more + IPV6, SETS, [PORT], family="IPv6")[PORT]
+    assert found.passes == {Pass("ingress", "tcp", 22, 22, "::/0")}
 
 
 def test_another_rule_is_seen() -> None:

@@ -199,8 +199,8 @@ def test_settings_are_checked_by_the_application_s_own_module(tmp_path: Path) ->
 @pytest.mark.parametrize(("port", "count"), [(3306, 0), (8088, 1), (80, 1)])
 def test_ports_inside_the_instance_are_claimed_too(port: int, count: int, tmp_path: Path) -> None:
     def private(_: Application) -> Iterable[Listener]:
-        yield Listener("127.0.0.1", port, "tcp", "apache2", public=False, why="behind nginx")
-        yield Listener("192.0.2.1", 8088, "tcp", "nginx", public=True, why="over TLS")
+        yield Listener("127.0.0.1", port, "tcp", "apache2", "root", public=False, why="behind nginx")
+        yield Listener("192.0.2.1", 8088, "tcp", "nginx", "root", public=True, why="over TLS")
 
     path = tmp_path / "x.yaml"
     path.write_text(BASE)

@@ -51,7 +51,7 @@ DECLARATION = Declaration(
         " is recommended. On disk: its code takes 0.8 GB, and its archive as much while it is unpacked",
     ),
     listeners=(
-        Listener("127.0.0.1", 8080, "tcp", "apache2", public=False, why="Nextcloud, behind nginx"),
+        Listener("127.0.0.1", 8080, "tcp", "apache2", "root", public=False, why="Nextcloud, behind nginx"),
         # MariaDB listens on its unix socket only
     ),
     egress=frozenset({"dns", "packages"}),

@@ -60,9 +60,11 @@ DECLARATION = Declaration(
         " estimate",
     ),
     listeners=(
-        Listener("127.0.0.1", 8069, "tcp", "odoo", public=False, why="Odoo, behind nginx"),
+        Listener("127.0.0.1", 8069, "tcp", "odoo", "odoo", public=False, why="Odoo, behind nginx"),
         # a process of its own, which Odoo starts anew by its interpreter's name
-        Listener("127.0.0.1", 8072, "tcp", "python3", public=False, why="Odoo's websocket, behind nginx"),
+        Listener(
+            "127.0.0.1", 8072, "tcp", "python3", "odoo", public=False, why="Odoo's websocket, behind nginx"
+        ),
         # PostgreSQL listens on its unix socket only
     ),
     egress=frozenset({"dns", "packages"}),

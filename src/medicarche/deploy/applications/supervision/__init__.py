@@ -31,18 +31,25 @@ DECLARATION = Declaration(
         " its packages take 1 GB of disk; it names no memory, that is twice what was measured",
     ),
     listeners=(
-        Listener("127.0.0.1", 9090, "tcp", "prometheus", public=False, why="Prometheus, behind nginx"),
-        Listener(
-            "127.0.0.1", 9093, "tcp", "prometheus-alertmanager", public=False, why="alerts, behind nginx"
+        *(
+            Listener("127.0.0.1", port, "tcp", program, "prometheus", public=False, why=why)
+            for port, program, why in (
+                (9090, "prometheus", "Prometheus, behind nginx"),
+                (9093, "prometheus-alertmanager", "alerts, behind nginx"),
+                (9115, "prometheus-blackbox-exporter", "probes"),
+            )
         ),
-        Listener("127.0.0.1", 9115, "tcp", "prometheus-blackbox-exporter", public=False, why="probes"),
     ),
     cloud_listeners=(
         *(
-            Listener("127.0.0.1", port, "tcp", "nginx", public=False, why=f"{what}, as the catalogue says it")
+            Listener(
+                "127.0.0.1", port, "tcp", "nginx", "root", public=False, why=f"{what}: the catalogue's name"
+            )
             for port, what in ((5000, "Keystone"), (8774, "Nova"), (9696, "Neutron"), (9292, "Glance"))
         ),
-        Listener("127.0.0.1", 9180, "tcp", "python3", public=False, why="the cloud's own figures"),
+        Listener(
+            "127.0.0.1", 9180, "tcp", "python3", "prometheus", public=False, why="the cloud's own figures"
+        ),
     ),
     egress=frozenset({"dns", "packages"}),
     secrets={"administrator": "password of the supervision's pages"},

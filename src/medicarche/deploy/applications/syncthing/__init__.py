@@ -30,9 +30,21 @@ DECLARATION = Declaration(
         " 256 MiB and 2 GiB are our estimate for a few thousand files",
     ),
     listeners=(
-        Listener("127.0.0.1", 8384, "tcp", "syncthing", public=False, why="pages and REST, behind nginx"),
-        Listener("127.0.0.1", 22000, "tcp", "syncthing", public=False, why="peers, behind nginx"),
-        Listener("127.0.0.1", 8443, "tcp", "nginx", public=False, why="TLS of the pages, behind the port"),
+        Listener(
+            "127.0.0.1",
+            8384,
+            "tcp",
+            "syncthing",
+            "syncthing",
+            public=False,
+            why="pages and REST, behind nginx",
+        ),
+        Listener(
+            "127.0.0.1", 22000, "tcp", "syncthing", "syncthing", public=False, why="peers, behind nginx"
+        ),
+        Listener(
+            "127.0.0.1", 8443, "tcp", "nginx", "root", public=False, why="TLS of the pages, behind the port"
+        ),
     ),
     egress=frozenset({"dns", "packages"}),
     secrets={

@@ -54,7 +54,7 @@ DECLARATION = Declaration(
         "of disk, and PHP's memory_limit of 128 MB times 2 requests with MariaDB's 64 MB fits 512 MiB",
     ),
     listeners=(
-        Listener("127.0.0.1", 8080, "tcp", "apache2", public=False, why="WordPress, behind nginx"),
+        Listener("127.0.0.1", 8080, "tcp", "apache2", "root", public=False, why="WordPress, behind nginx"),
         # MariaDB listens on its unix socket only
     ),
     egress=frozenset({"dns", "packages"}),
