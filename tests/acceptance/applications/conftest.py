@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from medicarche.testing.browser import browse, missing_packages
+from medicarche.testing.supervision import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from medicarche.converge import InstanceState
     from medicarche.credentials import Credentials
+    from medicarche.probe import Client
     from medicarche.spec.environment import Application
 
 
@@ -37,6 +39,12 @@ def administrator(application: Application, credentials: Credentials) -> tuple[s
     password = credentials.get(f"{application.name}/administrator")
     assert password, "no password was generated"
     return application.settings["administrator"], password
+
+
+@pytest.fixture
+def watch(outside: Client, url: str, administrator: tuple[str, str]) -> Watch:
+    """The supervision."""
+    return Watch(outside, url, administrator)
 
 
 @pytest.fixture

@@ -5,12 +5,9 @@ What must be seen is computed from the environment file, never written down here
 
 from __future__ import annotations
 
-import json
 import re
-import time
 from collections import Counter
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import requests
@@ -22,9 +19,11 @@ from medicarche.planning import site_of
 from medicarche.probe import Endpoint, PortState, scan
 from medicarche.spec.supervision import EXPORTERS, NODE, SERVICES, exporters
 from medicarche.testing.browser import browse
+from medicarche.testing.supervision import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from testinfra.host import Host
 
@@ -33,66 +32,14 @@ if TYPE_CHECKING:
     from medicarche.report import Evidence
     from medicarche.spec.environment import Application, Environment
     from medicarche.testing.built import Built
+    from medicarche.testing.supervision import Watch
 
     Machines = Callable[[InstanceState], Host]
 
 pytestmark = pytest.mark.application_kind("supervision")
 
-ALERTS = Path(__file__).parents[2] / "supervision" / "alerts.yaml"
-#: seconds from the fault to the alert, and from its end to the alert's (docs/supervision.md: the condition
-#: is held for 45 s, and two minutes)
-FIRES = 165.0
 #: seconds until a new target was asked twice
 SOON = 60.0
-#: in an instance, of root's
-_FILL = "/root/medicarche-test-fill"
-
-
-class Watch:
-    """The supervision, as somebody who has its password sees it."""
-
-    def __init__(self, client: Client, url: str, login: tuple[str, str]) -> None:
-        self._client = client
-        self._url = url
-        self._login = login
-
-    def get(self, path: str, **parameters: str) -> requests.Response:
-        """Ask for a page."""
-        answer = self._client.get(f"{self._url}{path}", params=parameters, auth=self._login)
-        assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text[:200]}"
-        return answer
-
-    def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """Return labels and value of each series."""
-        found = self.get("/prometheus/api/v1/query", query=expression).json()["data"]["result"]
-        return [(series["metric"], float(series["value"][1])) for series in found]
-
-    def targets(self) -> list[dict[str, Any]]:
-        """Return what Prometheus asks, and whether it got an answer."""
-        active: list[dict[str, Any]] = self.get("/prometheus/api/v1/targets").json()["data"]["activeTargets"]
-        return active
-
-    def alerts(self, name: str, **labels: str) -> list[dict[str, Any]]:
-        """Return the alerts of that name that Alertmanager holds now."""
-        found = self.get("/alertmanager/api/v2/alerts", active="true").json()
-        wanted = {"alertname": name, **labels}
-        return [a for a in found if wanted.items() <= a["labels"].items()]
-
-
-@pytest.fixture
-def watch(outside: Client, url: str, administrator: tuple[str, str]) -> Watch:
-    """The supervision."""
-    return Watch(outside, url, administrator)
-
-
-def until(met: Callable[[], Any], what: str, seconds: float) -> float:
-    """Wait for a condition; returns the seconds that it took."""
-    began = time.monotonic()
-    while time.monotonic() - began < seconds:
-        if met():
-            return round(time.monotonic() - began, 1)
-        time.sleep(1)
-    pytest.fail(f"not within {seconds:.0f} s: {what}")
 
 
 def _deployed(environment: Environment) -> list[Application]:
@@ -461,176 +408,3 @@ def test_the_overview_shows_everything_in_french(
 def _basic(login: tuple[str, str]) -> dict[str, str]:
     prepared = requests.Request("GET", "https://x.invalid/", auth=login).prepare()
     return {"Authorization": str(prepared.headers["Authorization"])}
-
-
-# --- alerts ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.requirement("SUP-3")
-def test_the_rules_as_deployed_fire_when_they_should(machine: Host, evidence: Evidence) -> None:
-    folder = machine.check_output("mktemp -d")
-    try:
-        script = (
-            "import json,sys; d=json.loads(sys.stdin.read());"
-            " [r.pop('annotations') for g in d['groups'] for r in g['rules']];"
-            " print(json.dumps(d))"
-        )
-        source = "grep -v '^#' /etc/medicarche/supervision/alertes.yml"
-        machine.check_output(f"{source} | python3 -c %s > %s", script, f"{folder}/alertes.yml")
-        machine.check_output(
-            "printf %%s %s > %s", ALERTS.read_text(encoding="utf-8"), f"{folder}/alerts.yaml"
-        )
-        done = machine.run("cd %s && promtool test rules alerts.yaml", folder)
-        evidence.command("Tests des alertes", "promtool test rules alerts.yaml", done.stdout + done.stderr)
-        assert done.rc == 0, done.stdout + done.stderr
-        assert "SUCCESS" in done.stdout
-    finally:
-        machine.check_output("rm -rf %s", folder)
-
-
-@pytest.fixture
-def victim(environment: Environment, application: Application) -> Application:
-    """Another application, in another instance."""
-    found = [a for a in _deployed(environment) if a.instance != application.instance]
-    if not found:
-        pytest.skip("the environment has no other application to stop")
-    return found[0]
-
-
-@pytest.fixture
-def stopped(victim: Application, instances: tuple[InstanceState, ...], machines: Machines) -> Iterator[Host]:
-    """The machine of an application whose web server was stopped just now; it runs again afterwards."""
-    host = machines(next(i for i in instances if i.name == victim.instance))
-    host.check_output("systemctl stop nginx")
-    try:
-        yield host
-    finally:
-        host.check_output("systemctl start nginx")
-
-
-@pytest.mark.alone
-@pytest.mark.requirement("SUP-3")
-def test_an_application_that_stops_is_told_with_what_to_do_and_told_no_more(
-    watch: Watch,
-    victim: Application,
-    stopped: Host,
-    record_property: Callable[[str, Any], None],
-    evidence: Evidence,
-) -> None:
-    name, labels = "ApplicationInjoignable", {"application": victim.name, "instance": victim.instance}
-    fired = until(lambda: watch.alerts(name, **labels), f"{name} fires", FIRES)
-    record_property("seconds until the alert", fired)
-    (alert,) = watch.alerts(name, **labels)
-    said = alert["annotations"]
-    evidence.text("L'alerte, telle qu'elle est donnée", json.dumps(alert, indent=2, ensure_ascii=False))
-    assert victim.name in said["resume"]
-    assert f"medicarche ssh {victim.instance}" in said["que_faire"]
-    assert said["consigne"].endswith("/consignes#application-injoignable")
-    assert 'id="application-injoignable"' in watch.get("/consignes").text
-    assert name in watch.get("/").text
-    stopped.check_output("systemctl start nginx")
-    resolved = until(lambda: not watch.alerts(name, **labels), f"{name} is over", FIRES)
-    record_property("seconds until it is over", resolved)
-    assert name not in watch.get("/").text
-
-
-@pytest.fixture
-def silent(databases: list[tuple[str, InstanceState, Host]]) -> Iterator[tuple[str, InstanceState, Host]]:
-    """A database that was stopped just now; it runs again afterwards."""
-    database, _, host = databases[0]
-    host.check_output("systemctl stop %s", database)
-    try:
-        yield databases[0]
-    finally:
-        host.check_output("systemctl start %s", database)
-
-
-@pytest.mark.alone
-@pytest.mark.requirement("SUP-3")
-def test_a_database_that_stops_is_told(
-    watch: Watch, silent: tuple[str, InstanceState, Host], record_property: Callable[[str, Any], None]
-) -> None:
-    database, instance, host = silent
-    labels = {"job": database, "instance": instance.name}
-    fired = until(lambda: watch.alerts("ServiceMuet", **labels), "the database's alert fires", FIRES)
-    record_property("seconds until the alert", fired)
-    (alert,) = watch.alerts("ServiceMuet", **labels)
-    assert database in alert["annotations"]["resume"]
-    host.check_output("systemctl start %s", database)
-    over = until(lambda: not watch.alerts("ServiceMuet"), "the database's alert is over", FIRES)
-    record_property("seconds until it is over", over)
-    until(lambda: not watch.alerts("ApplicationInjoignable"), "the application answers again", FIRES)
-
-
-@pytest.fixture
-def full_disk(
-    victim: Application, instances: tuple[InstanceState, ...], machines: Machines
-) -> Iterator[Host]:
-    """The machine of an application whose disk was filled to 95 %; it is free again afterwards."""
-    host = machines(next(i for i in instances if i.name == victim.instance))
-    size, free = map(int, host.check_output("df --block-size=1 --output=size,avail / | tail -1").split())
-    try:
-        host.check_output("fallocate --length %s %s", str(free - size // 20), _FILL)
-        yield host
-    finally:
-        host.check_output("rm -f %s", _FILL)
-
-
-@pytest.mark.alone
-@pytest.mark.requirement("SUP-3")
-def test_a_disk_that_fills_is_told(
-    watch: Watch, victim: Application, full_disk: Host, record_property: Callable[[str, Any], None]
-) -> None:
-    fired = until(
-        lambda: watch.alerts("DisquePresquePlein", instance=victim.instance), "the disk's alert fires", FIRES
-    )
-    record_property("seconds until the alert", fired)
-    (alert,) = watch.alerts("DisquePresquePlein", instance=victim.instance)
-    assert "de disque libre" in alert["annotations"]["resume"]
-    full_disk.check_output("rm -f %s", _FILL)
-    over = until(lambda: not watch.alerts("DisquePresquePlein"), "the disk's alert is over", FIRES)
-    record_property("seconds until it is over", over)
-
-
-@pytest.fixture
-def gone(
-    provisioned: Built, victim: Application, instances: tuple[InstanceState, ...]
-) -> Iterator[InstanceState]:
-    """An instance that was switched off; it runs again afterwards."""
-    instance = next(i for i in instances if i.name == victim.instance)
-    compute = provisioned.connections.member.sdk.compute
-    compute.stop_server(instance.id)
-    try:
-        yield instance
-    finally:
-        server = compute.get_server(instance.id)
-        if server.status != "ACTIVE" or server.task_state is not None:
-            server = compute.wait_for_server(server, status="SHUTOFF", wait=120)
-            compute.start_server(server)
-            compute.wait_for_server(server, status="ACTIVE", wait=120)
-
-
-@pytest.mark.alone
-@pytest.mark.requirement("SUP-3")
-def test_an_instance_that_is_off_is_told_alone(
-    watch: Watch,
-    victim: Application,
-    gone: InstanceState,
-    provisioned: Built,
-    record_property: Callable[[str, Any], None],
-) -> None:
-    fired = until(
-        lambda: watch.alerts("InstanceInjoignable", instance=gone.name), "the instance's alert fires", FIRES
-    )
-    record_property("seconds until the alert", fired)
-    # what is on it isn't told apart: one alert says where to begin
-    for alert in watch.alerts("ApplicationInjoignable", application=victim.name):
-        assert alert["status"]["inhibitedBy"], alert
-    compute = provisioned.connections.member.sdk.compute
-    server = compute.wait_for_server(compute.get_server(gone.id), status="SHUTOFF", wait=120)
-    compute.start_server(server)
-    over = until(
-        lambda: not watch.alerts("InstanceInjoignable", instance=gone.name), "its alert is over", FIRES
-    )
-    record_property("seconds until it is over", over)
-    until(lambda: not watch.alerts("ApplicationInjoignable"), "the application answers again", FIRES)
