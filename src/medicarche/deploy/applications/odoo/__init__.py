@@ -60,7 +60,8 @@ DECLARATION = Declaration(
         " estimate",
     ),
     listeners=(
-        Listener("127.0.0.1", 8069, "tcp", "odoo", "odoo", public=False, why="Odoo, behind nginx"),
+        # opened by systemd, which keeps those who come while Odoo starts
+        Listener("127.0.0.1", 8069, "tcp", "odoo", "root", public=False, why="Odoo, behind nginx"),
         # a process of its own, which Odoo starts anew by its interpreter's name
         Listener(
             "127.0.0.1", 8072, "tcp", "python3", "odoo", public=False, why="Odoo's websocket, behind nginx"
