@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -14,13 +13,12 @@ from ruamel.yaml import YAML
 
 from medicarche import host_packages, runlock
 from medicarche.embedded import (
-    bridge,
     build,
     cloud_secrets,
     configure,
+    helpers,
     kvm,
     logs,
-    package_proxy,
     preflight,
     recipe,
     rootfs,
@@ -33,18 +31,14 @@ from medicarche.embedded.services import service_named
 from medicarche.embedded.status import CloudStatus, SiteFacts
 from medicarche.errors import MachineError
 from medicarche.paths import Paths
-from medicarche.private_files import write_private
 from medicarche.spec.environment import Mirrors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from medicarche.progress import Reporter
 
 __all__ = ["EmbeddedCloud"]
-
-PROXY_PORT: Final = 3142
-DASHBOARD_PORT: Final = 8080
 
 #: of a cloud for which no environment says anything else
 _EXTERNAL_GATEWAY: Final = "10.20.20.1/24"
@@ -77,6 +71,7 @@ class EmbeddedCloud:
         self._node = Node(place.node, self.folder, place.run_folder)
         self._secrets_file = self.folder / "secrets.json"
         self._services = ServiceWatch(self._node, self._secrets_file)
+        self._helpers = helpers.Helpers(self.folder, self._node.netns, self.paths.cache)
         self._log = self.folder / "build.log"
         self._fits = False
 
@@ -218,7 +213,7 @@ class EmbeddedCloud:
             state = "running" if waiting or not self._services.marked_ready() else "ready"
         else:
             state = "stopped" if (self.folder / "data").is_dir() else "absent"
-        forwards = tuple(bridge.state(self.folder).get("forwards", ()))
+        forwards = self._helpers.forwards()
         return CloudStatus(
             name=self.name,
             state=state,
@@ -227,7 +222,7 @@ class EmbeddedCloud:
             netns=self.netns,
             hypervisor=None if state == "absent" else self._hypervisor(),
             waiting=waiting,
-            dashboard=self._dashboard(forwards),
+            dashboard=helpers.dashboard(forwards),
             forwards=forwards,
         )
 
@@ -245,7 +240,7 @@ class EmbeddedCloud:
         return SiteFacts(
             hypervisor=hypervisor,
             disk_format="raw" if hypervisor == "lxc" else "qcow2",
-            package_proxy=(self.external_gateway.partition("/")[0], PROXY_PORT),
+            package_proxy=(self.external_gateway.partition("/")[0], helpers.PROXY_PORT),
             external_physical_network=configure.EXTERNAL_NETWORK,
             api=self._api(),
         )
@@ -300,9 +295,7 @@ class EmbeddedCloud:
         Raises:
             CommandError: the bridge doesn't run.
         """
-        wanted = [{"listen": ["127.0.0.1", port], "connect": list(target)} for port, target in ports.items()]
-        got = bridge.set_forwards(self.folder, [_DASHBOARD, *wanted])["forwards"]
-        return {f["listen"][1]: (f["got"] or [None, None])[1] for f in got if f["listen"][1] in ports}
+        return self._helpers.forward(ports)
 
     def command(self, arguments: Sequence[str]) -> list[str]:
         """Return the command line that runs a program in the node.
@@ -329,50 +322,16 @@ class EmbeddedCloud:
     # --- running
 
     def _start_helpers(self) -> None:
-        """Start the package proxy and the bridge; what runs is left alone."""
         packages, _ = self._layers()
-        socket = package_proxy.start(
-            packages.tree,
-            self.folder / "proxy",
-            self.paths.cache / "packages",
-            self._sources(),
+        self._helpers.start(
+            packages.tree, self._sources(), self.external_gateway.partition("/")[0], relays=self._api()
         )
-        config = self.folder / "bridge.json"
-        forwards = [dict(f) for f in self._forwards_kept()]
-        write_private(
-            config,
-            json.dumps(
-                {
-                    "netns": str(self.netns),
-                    "forwards": forwards,
-                    "relays": [
-                        {"listen": list(address), "connect": ["127.0.0.1", address[1]]}
-                        for address in self._api()
-                    ],
-                    "package_proxy": {
-                        "listen": [self.external_gateway.partition("/")[0], PROXY_PORT],
-                        "upstream_socket": str(socket),
-                    },
-                    "ready_file": str(self.folder / "bridge.ready"),
-                    "log": str(self.folder / "bridge.log"),
-                }
-            ).encode(),
-        )
-        bridge.start(config)
-
-    def _forwards_kept(self) -> Iterable[Mapping[str, Any]]:
-        """The forwards that there were before; the dashboard's where there were none."""
-        try:
-            return list(json.loads((self.folder / "bridge.json").read_text(encoding="utf-8"))["forwards"])
-        except (OSError, ValueError, KeyError):
-            return [_DASHBOARD]
 
     # --- ending
 
     def _stop(self) -> None:
         self._services.forget()
-        bridge.stop(self.folder)
-        package_proxy.stop(self.folder / "proxy")
+        self._helpers.stop()
         self._node.stop()
         with suppress(FileNotFoundError):
             shutil.rmtree(self._node.run_folder)
@@ -424,17 +383,3 @@ class EmbeddedCloud:
     def _remember_owner(self) -> None:
         self._node.run_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._owner_file.write_text(str(self.folder.resolve()), encoding="utf-8")
-
-    @staticmethod
-    def _dashboard(forwards: Iterable[Mapping[str, Any]]) -> str | None:
-        for forward in forwards:
-            if forward["connect"] == _DASHBOARD["connect"] and forward.get("got"):
-                address, port = forward["got"]
-                return f"http://{address}:{port}/"
-        return None
-
-
-_DASHBOARD: Final[dict[str, list[Any]]] = {
-    "listen": ["127.0.0.1", DASHBOARD_PORT],
-    "connect": ["127.0.0.1", 80],
-}
