@@ -71,12 +71,14 @@ def make_job(
     artefacts: Mapping[str, Held] | None = None,
     everyone: Sequence[Instance] = (),
     cloud: Mapping[str, Any] | None = None,
+    at_once: int | None = None,
 ) -> dict[str, Any]:
     """Put together all that the deployment's process needs; passwords and certificates are made here.
 
     ``artefacts``: application's name → the file that it is made from, of those that need one.
     ``everyone``: all of the environment's instances, where ``instances`` are some of them only. ``cloud``:
-    what the supervision looks at the cloud with.
+    what the supervision looks at the cloud with. ``at_once``: how many instances are worked on at a time;
+    None for all.
 
     Raises:
         DeploymentError: an instance has no address, or an application's kind isn't known.
@@ -85,6 +87,7 @@ def make_job(
     return {
         "dry_run": dry_run,
         "log": str(log),
+        "at_once": at_once,
         "instances": [
             _instance(
                 environment,
@@ -153,6 +156,8 @@ def _instance(
     ]
     return {
         "name": instance.name,
+        # what it takes to deploy, of which nothing better is known ahead
+        "weight": sum(KINDS[a.kind].minimum.ram_mib for a in applications),
         "address": addresses[0],
         "private_address": instance.private_address,
         "user": ssh.user,
