@@ -12,8 +12,8 @@ __all__ = ["FIRST_NUMBER", "LAST_NUMBER", "LOCAL_ACCOUNTS", "SSH_ACCOUNTS", "ask
 #: the security group of every instance that asks the directory for its accounts
 SSH_ACCOUNTS: Final = "ssh-accounts"
 
-#: the directory's numbers of accounts (Debian Policy, section 9.2.2, leaves them to the administrator; adduser
-#: begins at 1000, a container's account numbers end at 65535): the first one is the people's group's
+#: the directory's numbers of accounts (Debian Policy, section 9.2.2, leaves them to the administrator; those
+#: of adduser begin at 1000, a container's end at 65535): the first one is the people's group's
 FIRST_NUMBER: Final = 20000
 LAST_NUMBER: Final = 59999
 

@@ -42,7 +42,8 @@ def _ssh_groups(content: Content) -> Iterator[Finding]:
             ("security_groups", SSH_ACCOUNTS),
             "is the name of the group that 'directory.ssh_groups' gives every instance; choose another name",
         )
-    groups = content.raw["directory"].get("groups")
+    raw = content.raw.get("directory")
+    groups = raw.get("groups") if isinstance(raw, dict) else None
     for number, group in enumerate(declared.ssh_groups):
         path = ("directory", "ssh_groups", number)
         if isinstance(groups, dict) and group not in groups:
