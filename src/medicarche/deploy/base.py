@@ -96,7 +96,7 @@ def _configuration(
     ``streams``: an application brings servers below HTTP; nginx has one place for those of all.
     """
     found = [
-        File(_SSHD, render(_TEMPLATES, "sshd.conf.j2", accounts=bool(instance["ssh_accounts"]))),
+        File(_SSHD, render(_TEMPLATES, "sshd.conf.j2", accounts=instance["ssh_accounts"])),
         File(_SYSCTL, render(_TEMPLATES, "sysctl.conf.j2")),
         File(f"/etc/systemd/system/{_SYSCTL_UNIT}", render(_TEMPLATES, "sysctl.service.j2")),
         # ANSSI-BP-028, R32 and R39

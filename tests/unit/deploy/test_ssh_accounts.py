@@ -143,7 +143,7 @@ def test_nobody_is_told_anything_where_it_isnt_declared(without: Environment, tm
     (serving,) = (a for a in job["directory"]["applications"] if a["name"] == "directory")
     assert serving["directory"]["ssh"] is None
     assert not [purpose for purpose in serving["secrets"] if purpose.startswith("instance/")]
-    sshd = render(TEMPLATES.parent, "sshd.conf.j2", accounts=False)
+    sshd = render(TEMPLATES.parent, "sshd.conf.j2", accounts=None)
     assert "AuthorizedKeys" not in sshd
     assert sshd.endswith("LogLevel VERBOSE\n")
 
