@@ -74,18 +74,18 @@ def deploy(instance: Mapping[str, Any]) -> None:
     if not instance["exporters"]:
         run("agents that nobody asks any more", supervised.withdraw)
         run("databases' accounts that nobody uses any more", leave)
-    if not instance["ssh_accounts"]:
-        run("SSH accounts that come from no directory any more", ssh_accounts.withdraw)
+    ssh_accounts.take_away(instance)
     run("configuration files", files, configuration, absent)
     if wanted:
         run("packages", packages, sorted(wanted))
     run("services", services, units)
-    if instance["ssh_accounts"]:
-        run("SSH accounts", ssh_accounts.accounts, tuple(instance["ssh_accounts"]["logins"]))
+    ssh_accounts.let_in(instance)
     if instance["exporters"] and told:
         run("databases' accounts for the supervision", accounts, told)
     for module, application in parts:
         module.deploy(application, instance)
+    # last: one of the applications may be the directory itself
+    ssh_accounts.find_directory(instance)
 
 
 def _configuration(

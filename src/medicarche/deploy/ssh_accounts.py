@@ -18,7 +18,7 @@ from pyinfra.api.operation import operation
 
 from medicarche.deploy.asking import ask
 from medicarche.deploy.hardening import drop_in
-from medicarche.deploy.operations import File, Unit, note, shell
+from medicarche.deploy.operations import File, Unit, note, run, shell
 from medicarche.deploy.packages import purge_command
 from medicarche.deploy.templating import render
 from medicarche.spec.ssh_accounts import FIRST_NUMBER, LAST_NUMBER
@@ -30,7 +30,19 @@ if TYPE_CHECKING:
 
     from medicarche.deploy.asking import Question
 
-__all__ = ["Remains", "accounts", "files", "packages", "question", "units", "withdraw"]
+__all__ = [
+    "Remains",
+    "accounts",
+    "files",
+    "find_directory",
+    "let_in",
+    "packages",
+    "question",
+    "take_away",
+    "units",
+    "wait",
+    "withdraw",
+]
 
 _TEMPLATES = Path(__file__).parent / "templates" / "ssh_accounts"
 _SCRIPT = "/usr/local/lib/medicarche/ssh-accounts.py"
@@ -122,6 +134,27 @@ def question(instance: Mapping[str, Any]) -> Question:
     return (AccountDifferences, {"logins": tuple(told["logins"])}) if told else (Remains, {})
 
 
+def take_away(instance: Mapping[str, Any]) -> None:
+    """Add the operation that ends it all, where there are no SSH accounts (any more)."""
+    if not instance["ssh_accounts"]:
+        run("SSH accounts that come from no directory any more", withdraw)
+
+
+def let_in(instance: Mapping[str, Any]) -> None:
+    """Add the operation that lets people in, and ends what others have running."""
+    if instance["ssh_accounts"]:
+        run("SSH accounts", accounts, tuple(instance["ssh_accounts"]["logins"]))
+
+
+def find_directory(instance: Mapping[str, Any]) -> None:
+    """Add the operation that waits for the directory, where the accounts are new."""
+    if not instance["ssh_accounts"]:
+        return
+    logins = tuple(instance["ssh_accounts"]["logins"])
+    if ask(AccountDifferences, logins=logins) is None:
+        run("SSH accounts: the directory is asked", wait, logins)
+
+
 @operation()
 def accounts(logins: Sequence[str]) -> Generator[StringCommand, None, None]:
     """Let these people of the directory in; end what others of it have running."""
@@ -131,6 +164,12 @@ def accounts(logins: Sequence[str]) -> Generator[StringCommand, None, None]:
     for line in differences or ["aren't there yet"]:
         note(line)
     yield shell(f"python3 {_SCRIPT} apply {shlex.join(logins)}")
+
+
+@operation()
+def wait(logins: Sequence[str]) -> Generator[StringCommand, None, None]:
+    """Let a run end with accounts that let in; without the directory it ends all the same, a minute later."""
+    yield shell(f"python3 {_SCRIPT} wait {shlex.join(logins)}")
 
 
 @operation()
