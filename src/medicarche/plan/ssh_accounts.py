@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from medicarche.plan.groups import application_group, rule_between
 from medicarche.plan.resources import SecurityGroup
-from medicarche.spec.ssh_accounts import SSH_ACCOUNTS, asking
+from medicarche.spec.ssh_accounts import SSH_ACCOUNTS, asking, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,10 +30,9 @@ def ssh_accounts_groups_of(environment: Environment, instance: str) -> frozenset
 
 def ssh_accounts_rules(environment: Environment) -> Iterator[SecurityGroupRule]:
     """Yield the way from the instances that ask to the directory's port, and to nothing else."""
-    if not asking(environment) or environment.directory is None:
+    directory = serving(environment)
+    if directory is None or not asking(environment):
         return
-    name = environment.directory.application
-    directory = next(a for a in environment.applications if a.name == name)
     own = application_group(directory.name)
     yield rule_between(own, "ingress", directory.port, SSH_ACCOUNTS, why="SSH accounts of the instances")
     yield rule_between(SSH_ACCOUNTS, "egress", directory.port, own, why="SSH accounts: the directory")

@@ -31,12 +31,14 @@ LOCAL_ACCOUNTS: Final = frozenset(
 
 
 def serving(environment: Environment) -> Application | None:
-    """Return the directory that instances ask for accounts, where it is deployed and asked; else None."""
+    """Return the directory that instances ask for accounts, or None where they ask none.
+
+    One that isn't deployed for a while too: what instances know goes on.
+    """
     directory = environment.directory
     if directory is None or not directory.ssh_groups:
         return None
-    found = next(a for a in environment.applications if a.name == directory.application)
-    return found if found.deployed else None
+    return next(a for a in environment.applications if a.name == directory.application)
 
 
 def asking(environment: Environment) -> tuple[str, ...]:
@@ -44,8 +46,7 @@ def asking(environment: Environment) -> tuple[str, ...]:
 
     All but the directory's own, which asks itself.
     """
-    directory = environment.directory
-    if directory is None or not directory.ssh_groups:
+    directory = serving(environment)
+    if directory is None:
         return ()
-    own = next(a.instance for a in environment.applications if a.name == directory.application)
-    return tuple(sorted(i.name for i in environment.instances if i.name != own))
+    return tuple(sorted(i.name for i in environment.instances if i.name != directory.instance))

@@ -388,7 +388,13 @@ def _sleeping(machine: Host) -> int:
 
 
 def _number(people: People, machines: Callable[[InstanceState], Host], login: str) -> int:
-    return int(machines(people.instances[0]).check_output("id -u %s", login))
+    """Return the number of an account; who joins is known when sssd has asked again."""
+    until = time.monotonic() + _KEPT
+    while True:
+        done = machines(people.instances[0]).run("id -u %s", login)
+        if done.rc == 0 or time.monotonic() > until:
+            return int(done.stdout)
+        time.sleep(1)
 
 
 _BY_HAND = """
@@ -439,6 +445,7 @@ def test_without_ssh_groups_nothing_of_it_stays(
         left = "ls -d /etc/sssd /var/lib/sss /etc/sudoers.d/61-medicarche-ssh /usr/local/lib/medicarche/ssh-*"
         assert machine.run(left).stdout == ""
         assert "sss" not in machine.check_output("cat /etc/nsswitch.conf /etc/pam.d/common-*")
+        assert "administrators" not in machine.check_output("cat /etc/group")
         assert "authorizedkeyscommand none" in machine.check_output("sshd -T").splitlines()
         assert machine.check_output("systemctl --failed --plain --no-legend") == ""
     idle = people.run("--environment", str(file), "plan", "--deploy")

@@ -148,9 +148,11 @@ def test_nobody_is_told_anything_where_it_isnt_declared(without: Environment, tm
     assert sshd.endswith("LogLevel VERBOSE\n")
 
 
-def test_a_directory_that_isnt_deployed_gives_no_accounts(environment: Environment, tmp_path: Path) -> None:
+def test_a_directory_that_isnt_deployed_takes_no_accounts_away(
+    environment: Environment, tmp_path: Path
+) -> None:
     job = _job(environment.without({"directory"}), tmp_path)
-    assert {instance["ssh_accounts"] for instance in job.values()} == {None}
+    assert all(instance["ssh_accounts"] for instance in job.values())
 
 
 # --- the instance's files ----------------------------------------------------------------------------------
@@ -284,6 +286,10 @@ def test_what_somebody_who_has_left_has_running_ends_with_its_children(
     assert leaver.pid in pids
     assert len(pids) == 2
     assert script.outsiders({"alice", "bob"}) == {}
+    # an account that somebody has made here is none of the directory's
+    monkeypatch.setattr(script, "local_numbers", lambda: {54321})
+    assert script.outsiders({"alice"}) == {}
+    monkeypatch.setattr(script, "local_numbers", lambda: {0})
     script.end({"alice"})
     assert leaver.wait(5) < 0
     until = time.monotonic() + 5
@@ -300,6 +306,24 @@ def test_nothing_ends_where_sssd_says_nothing(
     assert script.outsiders({"alice"}) == {}
     # but where nobody is let in any more
     assert set(script.outsiders(set())) == {54321}
+
+
+def test_sssd_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = _script()
+    monkeypatch.setattr(script, "ANSWER", 0.2)
+    assert script.number_of("root") == 0
+    assert script.name_of(0) == "root"
+    assert script.number_of("nobody-knows-me") is None
+
+    def hangs(*_: object, **options: Any) -> Any:  # noqa: ANN401 - of subprocess
+        return subprocess.run(["sleep", "60"], **options)  # noqa: PLW1510 - passed on
+
+    monkeypatch.setattr(
+        script, "subprocess", SimpleNamespace(run=hangs, TimeoutExpired=subprocess.TimeoutExpired)
+    )
+    began = time.monotonic()
+    assert script.number_of("alice") is None
+    assert time.monotonic() - began < 5
 
 
 def test_a_home_of_somebody_else_of_that_login_is_put_aside(
@@ -320,18 +344,24 @@ def test_a_home_of_somebody_else_of_that_login_is_put_aside(
     assert script.strange_homes(logins) == [(tmp_path / "alice", tmp_path / "alice.20001")]
 
 
-def test_who_is_in_the_instances_own_groups_file_is_known_without_sssd(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sssd_is_asked_for_accounts_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = _script()
-    file = tmp_path / "nsswitch.conf"
-    file.write_text("passwd: files sss\ngroup: files sss\n")
+    file, groups = tmp_path / "nsswitch.conf", tmp_path / "group"
+    file.write_text(
+        "# sss\npasswd:  files sss\ngroup:   files sss\nservices: db files sss\nhosts: files dns\n"
+    )
     monkeypatch.setattr(script, "NSSWITCH", file)
-    script.write_nsswitch(script.initgroups(wanted=True))
-    assert file.read_text().endswith("group: files sss\ninitgroups:     files [SUCCESS=return] sss\n")
+    script.write_nsswitch(script.nsswitch())
+    assert file.read_text() == (
+        "# sss\npasswd:  files sss\ngroup:          files\nservices:       db files\nhosts: files dns\n"
+    )
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
-    assert script.initgroups(wanted=True) == file.read_text()
-    assert script.initgroups(wanted=False) == "passwd: files sss\ngroup: files sss\n"
+    assert script.nsswitch() == file.read_text()
+    monkeypatch.setattr(script, "GROUPS", groups)
+    groups.write_text("root:x:0:\nadministrators:x:1001:\n")
+    assert script.group_differs()
+    groups.write_text("root:x:0:\nadministrators:x:20000:\n")
+    assert not script.group_differs()
 
 
 # --- the end of it -----------------------------------------------------------------------------------------
