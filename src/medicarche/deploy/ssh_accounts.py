@@ -56,6 +56,7 @@ _WRITTEN: Final[Mapping[str, tuple[str, str]]] = {
     _CONFIGURATION: ("sssd.conf.j2", "600"),
     drop_in(_SERVICE): ("sssd.service.j2", "644"),
     "/usr/share/pam-configs/medicarche-ssh": ("pam-config.j2", "644"),
+    "/usr/local/lib/medicarche/ssh-home": ("ssh-home.j2", "755"),
     "/usr/local/lib/medicarche/ssh-keys": ("ssh-keys.j2", "755"),
 }
 _PACKAGES: Final = ("sssd-ldap", "libnss-sss", "libpam-sss")
