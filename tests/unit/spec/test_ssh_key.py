@@ -59,6 +59,8 @@ NISTP256 = ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(*OP
         (_rsa(2048), "is an RSA key of 2048 bits; write one of 3072 to 16384, or ed25519"),
         (_made(b"ssh-rsa", b"\x03", b"\x01" * 4096), "is an RSA key of 32761 bits; "),
     ],
+    # a key is another one in each process of a run
+    ids=range(13),
 )  # fmt: skip
 def test_what_is_no_key_or_too_weak_is_told_with_what_to_do(line: str, told: str) -> None:
     assert wrong_key(line).startswith(told)
