@@ -154,12 +154,19 @@ def people(  # noqa: PLR0917 - fixtures
     pairs = {m.login: ensure_key_pair(tmp_path / m.login, "own") for m in (*declared.ssh_members, outside)}
     found = People(provisioned, run_medicarche, declared, instances, pairs, write, application)
     with ExitStack() as stack:
+        # homes that were made for the test would be nobody's when their people are others (BP-028, R53)
+        stack.callback(_clear, [machines(instance) for instance in instances], tuple(pairs))
         stack.callback(_provision, run_medicarche)
         found.provision()
         for instance in instances:
             # another key counts after half a minute at most: not for each test again
             machines(instance).check_output(_FORGET)
         yield found
+
+
+def _clear(hosts: Sequence[Host], logins: Sequence[str]) -> None:
+    for host in hosts:
+        host.check_output(f"rm -rf {' '.join(f'/home/{login} /home/{login}.*' for login in logins)}")
 
 
 def _provision(run_medicarche: Run) -> None:
