@@ -30,6 +30,7 @@ __all__ = [
     "left_out",
     "note_blind",
     "note_left_out",
+    "note_without_key",
     "obtain",
     "run",
     "wait_for_instances",
@@ -70,6 +71,15 @@ def note_blind(selection: Selection, reporter: Reporter) -> None:
     """Tell which supervision can't look at the cloud that it is on."""
     for name in selection.blind:
         reporter.note(f"{name} doesn't look at the cloud itself: how instances reach its API isn't known")
+
+
+def note_without_key(selection: Selection, reporter: Reporter) -> None:
+    """Tell whom the groups let in over SSH, and who has no key to come in with."""
+    directory = selection.environment.directory
+    without = [m.login for m in directory.ssh_members if not m.ssh_key] if directory is not None else []
+    if directory is not None and without:
+        names = ", ".join(without)
+        reporter.note(f"{directory.people_file.name}: no ssh_key of {names}; nobody logs in by that account")
 
 
 def note_left_out(selection: Selection) -> None:
@@ -172,6 +182,7 @@ def run(
     from medicarche.deploy import deploy  # noqa: PLC0415 - slow to import, and not always wanted
     from medicarche.deploy import held as known  # noqa: PLC0415 - likewise
 
+    note_without_key(selection, reporter)
     return deploy(
         selection.environment,
         instances,

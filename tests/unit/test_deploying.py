@@ -11,6 +11,7 @@ import pytest
 from medicarche import deploying
 from medicarche.options import Options
 from medicarche.paths import Paths
+from medicarche.progress import SilentReporter
 from medicarche.target import Selection, select
 
 COMPANY = Path(__file__).parents[2] / "environments" / "medicarche.yaml"
@@ -48,3 +49,30 @@ def test_what_has_its_file_meanwhile_isnt_left_out(selection: Selection, tmp_pat
     )
     changed = replace(selection, environment=replace(environment, applications=applications))
     assert _deployed(deploying.as_deployed(changed)) == _deployed(changed)
+
+
+class _Notes(SilentReporter):
+    """Keeps what is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.told.append(text)
+
+
+def test_who_has_no_key_to_come_in_with_is_told(tmp_path: Path) -> None:
+    paths = Paths(home=tmp_path / "home", cache=tmp_path / "cache")
+    file = COMPANY.with_name("example-directory.yaml")
+    selection = select(Options(environment_file=file, cloud="some", paths=paths))
+    notes = _Notes()
+    deploying.note_without_key(selection, notes)
+    (told,) = notes.told
+    assert told.startswith("example-people.csv: no ssh_key of eloise.estournel, ")
+    assert told.endswith("; nobody logs in by that account")
+
+
+def test_where_nobody_administers_by_the_directory_nothing_is_told(selection: Selection) -> None:
+    notes = _Notes()
+    deploying.note_without_key(selection, notes)
+    assert notes.told == []

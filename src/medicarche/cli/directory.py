@@ -56,10 +56,15 @@ def _way(selection: Selection) -> tuple[Ssh, InstanceState]:
 @click.option("--json", "json_output", is_flag=True, help="For other programs.")
 @click.pass_obj
 def show(options: Options, *, json_output: bool) -> None:
-    """Show the people of the people's file, and the file that each one's first password is handed over by."""
+    """Show the people of the people's file, and the file that each one's first password is handed over by.
+
+    ssh: who administers the instances over SSH, and whether the person has a key for it.
+    """
     selection = select(options)
     rows: list[dict[str, Any]] = []
-    for member in _of(selection).members:
+    found = _of(selection)
+    administrators = {member.login for member in found.ssh_members}
+    for member in found.members:
         path = selection.folder / "directory" / member.login
         rows.append(
             {
@@ -67,13 +72,14 @@ def show(options: Options, *, json_output: bool) -> None:
                 "name": member.name,
                 "site": member.site,
                 "groups": list(member.groups),
+                "ssh": ("key" if member.ssh_key else "no key") if member.login in administrators else None,
                 "file": str(path) if path.exists() else None,
             }
         )
     if json_output:
         print_json(rows)
         return
-    columns = ("login", "name", "site", "groups", "file")
+    columns = ("login", "name", "site", "groups", *(("ssh",) if administrators else ()), "file")
     lines = [[" ".join(r[c]) if c == "groups" else r[c] for c in columns] for r in rows]
     results().print(table(columns, lines))
 

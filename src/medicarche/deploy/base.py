@@ -9,7 +9,7 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medicarche.deploy import supervised
+from medicarche.deploy import ssh_accounts, supervised
 from medicarche.deploy.applications import KINDS
 from medicarche.deploy.asking import ask_together
 from medicarche.deploy.database_accounts import DATABASES, Accounts, accounts, leave
@@ -50,8 +50,8 @@ def deploy(instance: Mapping[str, Any]) -> None:
     theirs = [file for module, application in parts for file in module.files(application, instance)]
     streams = any(file.path.startswith(_STREAMS) for file in theirs)
     configuration = _configuration(instance, people, streams=streams) + theirs
-    wanted |= set(supervised.packages(instance))
-    configuration += supervised.files(instance)
+    wanted |= {*supervised.packages(instance), *ssh_accounts.packages(instance)}
+    configuration += supervised.files(instance) + ssh_accounts.files(instance)
     absent = [] if instance["package_proxy"] else [_PROXY]
     units = [
         Unit("ssh.service", (_SSHD,), "reload", check="sshd -t"),
@@ -64,23 +64,28 @@ def deploy(instance: Mapping[str, Any]) -> None:
         # what its unit says holds from a start on, what its configuration says from a reload on
         units.append(Unit("nginx.service", (drop_in("nginx.service"),), check="nginx -t -q"))
         units.append(Unit("nginx.service", nginx, "reload", check="nginx -t -q"))
-    units += supervised.units(instance)
+    units += supervised.units(instance) + ssh_accounts.units(instance)
     told = supervised.databases(instance) if instance["exporters"] else tuple(DATABASES)
     remains: list[Question] = [] if instance["exporters"] else [(supervised.Remains, {})]
+    remains.append(ssh_accounts.question(instance))
     if told:
         remains.append((Accounts, {"databases": told}))
     ask_together([files_question(configuration, absent), (Packages, {}), services_question(units), *remains])
     if not instance["exporters"]:
         run("agents that nobody asks any more", supervised.withdraw)
         run("databases' accounts that nobody uses any more", leave)
+    ssh_accounts.take_away(instance)
     run("configuration files", files, configuration, absent)
     if wanted:
         run("packages", packages, sorted(wanted))
     run("services", services, units)
+    ssh_accounts.let_in(instance)
     if instance["exporters"] and told:
         run("databases' accounts for the supervision", accounts, told)
     for module, application in parts:
         module.deploy(application, instance)
+    # last: one of the applications may be the directory itself
+    ssh_accounts.find_directory(instance)
 
 
 def _configuration(
@@ -91,7 +96,7 @@ def _configuration(
     ``streams``: an application brings servers below HTTP; nginx has one place for those of all.
     """
     found = [
-        File(_SSHD, render(_TEMPLATES, "sshd.conf.j2")),
+        File(_SSHD, render(_TEMPLATES, "sshd.conf.j2", accounts=instance["ssh_accounts"])),
         File(_SYSCTL, render(_TEMPLATES, "sysctl.conf.j2")),
         File(f"/etc/systemd/system/{_SYSCTL_UNIT}", render(_TEMPLATES, "sysctl.service.j2")),
         # ANSSI-BP-028, R32 and R39

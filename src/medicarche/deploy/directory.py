@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from medicarche.deploy.applications import KINDS
 from medicarche.errors import DeploymentError
 from medicarche.private_files import make_private_folder, write_private
+from medicarche.spec.ssh_accounts import serving
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,16 @@ if TYPE_CHECKING:
     from medicarche.spec.environment import Application, Environment
     from medicarche.ssh import Instance
 
-__all__ = ["base_of", "hand_over", "person_secret", "secrets_of", "service_secret", "told"]
+__all__ = [
+    "accounts_told",
+    "base_of",
+    "hand_over",
+    "instance_secret",
+    "person_secret",
+    "secrets_of",
+    "service_secret",
+    "told",
+]
 
 
 def base_of(domain: str) -> str:
@@ -40,9 +50,19 @@ def service_secret(application: str) -> str:
     return f"service/{application}"
 
 
+def instance_secret(instance: str) -> str:
+    """Return the purpose of the password with which an instance asks, among the directory's secrets."""
+    return f"instance/{instance}"
+
+
 def _services(environment: Environment, directory: Directory) -> list[Application]:
     users = environment.users_of(directory.application)
     return [a for a in users if a.deployed and KINDS[a.kind].service_account]
+
+
+def _instances(environment: Environment) -> list[str]:
+    """Return the names of the instances that ask for SSH accounts: all, or none."""
+    return [] if serving(environment) is None else [i.name for i in environment.instances]
 
 
 def secrets_of(
@@ -55,6 +75,7 @@ def secrets_of(
     if application.name == directory.application:
         purposes = [person_secret(member.login) for member in directory.members]
         purposes += [service_secret(user.name) for user in _services(environment, directory)]
+        purposes += [instance_secret(name) for name in _instances(environment)]
         names = {purpose: f"{directory.application}/{purpose}" for purpose in purposes}
         made = credentials.get_or_create_all(names.values())
         return {purpose: made[name] for purpose, name in names.items()}
@@ -92,16 +113,17 @@ def told(
                 {"name": user.name, "groups": sorted(user.roles)}
                 for user in _services(environment, directory)
             ],
+            "ssh": {
+                "groups": list(directory.ssh_groups),
+                "instances": _instances(environment),
+                "keys": {member.login: member.ssh_key for member in directory.ssh_members},
+            }
+            if _instances(environment)
+            else None,
         }
     if not application.roles:
         return None
-    serving = next(a for a in environment.applications if a.name == directory.application)
-    address = next((i.private_address for i in instances if i.name == serving.instance), None)
-    if address is None:
-        raise DeploymentError(
-            f"{application.name}: the directory's instance {serving.instance} has no address",
-            hint="run `medicarche provision`",
-        )
+    address = _address(environment, directory, instances, application.name)
     powers = application.traits.roles
     ordered = sorted(application.roles.items(), key=lambda item: (powers.index(item[1]), item[0]))
     people = {}
@@ -116,8 +138,8 @@ def told(
     groups = [f"cn={group},ou=groups,{base}" for group, _ in ordered]
     return {
         "base": base,
-        "uri": f"ldaps://{address}:{serving.port}",
-        "address": f"{address}:{serving.port}",
+        "uri": f"ldaps://{address}",
+        "address": address,
         "authority": authority,
         "account": f"cn={application.name},ou=services,{base}",
         # the most powerful first
@@ -128,6 +150,54 @@ def told(
         # with all that each of them is, where an application's roles add up
         "people": people,
     }
+
+
+def accounts_told(
+    environment: Environment,
+    instance: str,
+    instances: Sequence[Instance],
+    authority: str,
+    credentials: Credentials,
+) -> dict[str, Any] | None:
+    """Return what an instance is told of its SSH accounts and of how to ask for them; None where it has none.
+
+    Args:
+        environment: what is wanted.
+        instance: whom to tell.
+        instances: all instances, as they are.
+        authority: the certificate (PEM) of the environment's authority.
+        credentials: the environment's passwords; the instance's own is made here.
+
+    Raises:
+        DeploymentError: the directory's instance has no address.
+    """
+    directory = environment.directory
+    if directory is None or serving(environment) is None:
+        return None
+    base = base_of(environment.domain)
+    address = _address(environment, directory, instances, instance)
+    return {
+        "base": base,
+        "uri": f"ldaps://{address}",
+        "authority": authority,
+        "account": f"cn={instance},ou=instances,{base}",
+        "password": credentials.get_or_create(f"{directory.application}/{instance_secret(instance)}"),
+        "groups": [f"cn={group},ou=groups,{base}" for group in directory.ssh_groups],
+        # who has no key can't log in, and may be there from before
+        "logins": [member.login for member in directory.ssh_members],
+    }
+
+
+def _address(environment: Environment, directory: Directory, instances: Sequence[Instance], who: str) -> str:
+    """Return the directory's private address and port."""
+    found = next(a for a in environment.applications if a.name == directory.application)
+    address = next((i.private_address for i in instances if i.name == found.instance), None)
+    if address is None:
+        raise DeploymentError(
+            f"{who}: the directory's instance {found.instance} has no address",
+            hint="run `medicarche provision`",
+        )
+    return f"{address}:{found.port}"
 
 
 def hand_over(environment: Environment, credentials: Credentials, folder: Path) -> None:

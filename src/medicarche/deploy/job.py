@@ -174,6 +174,7 @@ def _instance(
         "timezone": environment.locale.timezone,
         "mirror": _mirror(environment, instance.name),
         "applications": parts,
+        "ssh_accounts": directory.accounts_told(environment, instance.name, everyone, ca, credentials),
     }
 
 

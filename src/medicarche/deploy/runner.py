@@ -42,6 +42,8 @@ _SECRET_SHORTEST = 8
 def _secrets(job: dict[str, Any]) -> Iterator[str]:
     for instance in job["instances"]:
         yield from instance["private_key"].splitlines()[1:-1]
+        if accounts := instance["ssh_accounts"]:
+            yield accounts["password"]
         for application in instance["applications"]:
             yield from application["secrets"].values()
         if cloud := instance.get("watched", {}).get("cloud"):

@@ -32,6 +32,7 @@ from medicarche.plan.resources import (
     Subnet,
     User,
 )
+from medicarche.plan.ssh_accounts import ssh_accounts_groups, ssh_accounts_groups_of, ssh_accounts_rules
 from medicarche.plan.supervision import (
     groups_of_all,
     supervision_groups,
@@ -39,6 +40,8 @@ from medicarche.plan.supervision import (
     without_packages,
 )
 from medicarche.plan.user_data import user_data
+from medicarche.spec.ssh_accounts import SSH_ACCOUNTS, asking
+from medicarche.spec.supervision import supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -212,6 +215,7 @@ def _groups(environment: Environment) -> Iterator[Resource]:
     for application in environment.applications:
         yield SecurityGroup(name=application_group(application.name), purpose=f"{application.name} only")
     yield from supervision_groups(environment)
+    yield from ssh_accounts_groups(environment)
 
 
 def _rules(environment: Environment, site: Site) -> Iterator[Resource]:
@@ -221,6 +225,7 @@ def _rules(environment: Environment, site: Site) -> Iterator[Resource]:
         *_shared_rules(environment),
         *_application_rules(environment, site),
         *supervision_rules(environment),
+        *ssh_accounts_rules(environment),
         *_agents_rules(environment, site),
     )
     for rule in rules:
@@ -276,11 +281,14 @@ def _application_rules(environment: Environment, site: Site) -> Iterator[Securit
 
 
 def _agents_rules(environment: Environment, site: Site) -> Iterator[SecurityGroupRule]:
-    """Yield the way to the packages of the agents, for instances that no application opens it for."""
+    """Yield the way to the packages of the agents and of sssd, where no application opens it."""
     words = ("packages",) if site.package_proxy is not None else ("dns", "packages")
-    for instance in without_packages(environment):
-        for protocol, port, prefix, reason in _egress(environment, words, instance, site):
-            yield _rule(SUPERVISED, "egress", protocol, port, prefix, why=reason)
+    supervised = without_packages(environment) if supervisor(environment) is not None else ()
+    closed = set(without_packages(environment)) & set(asking(environment))
+    for group, instances in ((SUPERVISED, supervised), (SSH_ACCOUNTS, sorted(closed - set(supervised)))):
+        for instance in instances:
+            for protocol, port, prefix, reason in _egress(environment, words, instance, site):
+                yield _rule(group, "egress", protocol, port, prefix, why=reason)
 
 
 def _egress(
@@ -325,6 +333,7 @@ def _instance(environment: Environment, instance: Instance, site: Site) -> Itera
     groups = {
         *instance.security_groups,
         *groups_of_all(environment),
+        *ssh_accounts_groups_of(environment, instance.name),
         *(application_group(application.name) for application in environment.applications_of(instance.name)),
     }
     subnet = _subnet(environment, instance).name

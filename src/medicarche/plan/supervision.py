@@ -23,9 +23,7 @@ def groups_of_all(environment: Environment) -> frozenset[str]:
 
 
 def without_packages(environment: Environment) -> tuple[str, ...]:
-    """Return the instances for which no application opens the way to packages; agents need it."""
-    if supervisor(environment) is None:
-        return ()
+    """Return the instances for which no application opens the way to packages."""
     return tuple(
         instance.name
         for instance in environment.instances

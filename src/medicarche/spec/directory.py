@@ -22,6 +22,8 @@ class Member:
     mail: str
     site: str
     groups: tuple[str, ...]
+    #: SSH public key, without its comment; empty where there is none
+    ssh_key: str = ""
 
     @property
     def name(self) -> str:
@@ -39,6 +41,7 @@ class Directory:
         sites: name → where it is.
         groups: name → who is in it.
         members: sorted by login.
+        ssh_groups: whose people administer the instances over SSH; empty where nobody does by the directory.
     """
 
     application: str
@@ -46,6 +49,12 @@ class Directory:
     sites: Mapping[str, str]
     groups: Mapping[str, str]
     members: tuple[Member, ...]
+    ssh_groups: tuple[str, ...] = ()
+
+    @property
+    def ssh_members(self) -> tuple[Member, ...]:
+        """Those who administer the instances over SSH, with a key or without one."""
+        return tuple(m for m in self.members if set(m.groups) & set(self.ssh_groups))
 
     def with_all_roles(self, roles: Mapping[str, str], powers: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         """Return login → all that the person is in an application, of those who are something there.

@@ -31,6 +31,7 @@ from medicarche.spec.environment import (
     Traits,
 )
 from medicarche.spec.people_file import read_people
+from medicarche.spec.ssh_accounts import LOCAL_ACCOUNTS
 from medicarche.spec.validate import validate
 from medicarche.spec.values import ADMINISTRATORS, ANYWHERE
 
@@ -103,13 +104,22 @@ def _directory(
         for application in applications
         if application.roles and "administrator" in application.settings
     }
-    members, people, problems = read_people(path, sites=declared.sites, groups=declared.groups, taken=taken)
+    users = {image.user for image in file.images.values()} if declared.ssh_groups else set()
+    members, people, problems = read_people(
+        path,
+        sites=declared.sites,
+        groups=declared.groups,
+        taken=taken,
+        ssh_groups=declared.ssh_groups,
+        local=LOCAL_ACCOUNTS | users,
+    )
     directory = Directory(
         application=declared.application,
         people_file=path,
         sites=dict(declared.sites),
         groups=dict(declared.groups),
         members=members,
+        ssh_groups=tuple(sorted(declared.ssh_groups)),
     )
     return directory, people, problems
 

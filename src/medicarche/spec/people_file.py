@@ -8,6 +8,8 @@ CSV (RFC 4180; commas or, as French spreadsheets write it, semicolons)::
 YAML::
 
     alice.moreau: {first_name: Alice, last_name: Moreau, mail: ..., site: ARCHE, groups: [research]}
+
+A column or key ``ssh_key`` may be there besides: the person's SSH public key.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from medicarche.errors import SpecificationError
 from medicarche.spec.directory import Member
 from medicarche.spec.document import Document, Problem, read, read_text
+from medicarche.spec.ssh_key import stored, wrong_key
 from medicarche.spec.suggest import did_you_mean, one_of
 from medicarche.spec.values import Login
 
@@ -30,9 +33,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
-__all__ = ["COLUMNS", "read_people"]
+__all__ = ["COLUMNS", "SSH_KEY", "read_people"]
 
 COLUMNS = ("login", "first_name", "last_name", "mail", "site", "groups")
+#: the column that may be left out
+SSH_KEY = "ssh_key"
 _LOGIN: TypeAdapter[str] = TypeAdapter(Login)
 #: of a name: RFC 4519 sets no limit, X.520 has 64 (ub-common-name)
 _LONGEST_NAME = 64
@@ -48,7 +53,13 @@ _Row = tuple[dict[str, Any], "Callable[[str, str], Problem]"]
 
 
 def read_people(
-    path: Path, *, sites: Collection[str], groups: Collection[str], taken: dict[str, str]
+    path: Path,
+    *,
+    sites: Collection[str],
+    groups: Collection[str],
+    taken: dict[str, str],
+    ssh_groups: Collection[str] = (),
+    local: Collection[str] = (),
 ) -> tuple[tuple[Member, ...], Document, list[Problem]]:
     """Read the people's file and check all of it.
 
@@ -57,6 +68,8 @@ def read_people(
         sites: names of the sites that there are.
         groups: names of the groups that there are.
         taken: login → whose it is already, in words.
+        ssh_groups: groups whose people have an account in the instances.
+        local: accounts that instances have already.
 
     Returns:
         The people whose entries are right, sorted by login; the file, and what is wrong in it.
@@ -76,6 +89,12 @@ def read_people(
     seen: dict[tuple[str, str], int] = {}
     for row, problem in rows:
         wrong = [problem(column, text) for column, text in _wrong(row, sites, groups, taken)]
+        if row["login"] in local and set(row["groups"]) & set(ssh_groups):
+            wrong.append(
+                problem(
+                    "login", f"{row['login']!r} is an account of the instances' own; choose another login"
+                )
+            )
         for column in ("login", "mail"):
             value, line = row[column].lower(), problem(column, "").line
             first = seen.setdefault((column, value), line)
@@ -83,7 +102,8 @@ def read_people(
                 wrong.append(problem(column, f"{value!r} is there twice (line {first}); remove one"))
         problems += wrong
         if not wrong:
-            members.append(Member(**{**row, "groups": tuple(sorted(row["groups"]))}))
+            values = {"groups": tuple(sorted(row["groups"])), SSH_KEY: stored(row.get(SSH_KEY, ""))}
+            members.append(Member(**{**row, **values}))
     return tuple(sorted(members, key=lambda member: member.login)), document, problems
 
 
@@ -107,6 +127,8 @@ def _wrong(
             yield "groups", f"there is no group {group!r}; {one_of(group, groups)}"
         elif group in row["groups"][:number]:
             yield "groups", f"{group!r} is named twice; remove one"
+    if row.get(SSH_KEY) and (wrong := wrong_key(row[SSH_KEY])):
+        yield SSH_KEY, wrong
 
 
 def _wrong_names(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -154,8 +176,9 @@ def _csv_rows(path: Path) -> tuple[list[_Row], list[Problem]]:
 
 def _header_problems(columns: list[str]) -> Iterator[Problem]:
     for column in columns:
-        if column not in COLUMNS:
-            known = f"{did_you_mean(column, COLUMNS)}; known here: {', '.join(COLUMNS)}"
+        if column not in (*COLUMNS, SSH_KEY):
+            columns_known = (*COLUMNS, SSH_KEY)
+            known = f"{did_you_mean(column, columns_known)}; known here: {', '.join(columns_known)}"
             yield Problem(1, column, f"unknown column{known}")
         elif columns.count(column) > 1:
             yield Problem(1, column, "the column is there twice; remove one")
@@ -167,6 +190,7 @@ def _header_problems(columns: list[str]) -> Iterator[Problem]:
 def _yaml_rows(document: Document) -> tuple[list[_Row], list[Problem]]:
     problems = list(document.problems)
     rows: list[_Row] = []
+    known = (*COLUMNS[1:], SSH_KEY)
     if not isinstance(document.data, dict):
         return [], [Problem(1, "", "no people are in it; write 'login: {first_name: ..., ...}' lines")]
     for login, entry in document.data.items():
@@ -174,10 +198,12 @@ def _yaml_rows(document: Document) -> tuple[list[_Row], list[Problem]]:
             problems.append(document.problem((login,), f"is no person; write {', '.join(COLUMNS[1:])}"))
             continue
         wrong = [
-            document.problem((login, key), f"unknown key{did_you_mean(key, COLUMNS[1:])}")
+            document.problem((login, key), f"unknown key{did_you_mean(key, known)}")
             for key in entry
-            if key not in COLUMNS[1:]
+            if key not in known
         ]
+        if not isinstance(entry.get(SSH_KEY, ""), str):
+            wrong.append(document.problem((login, SSH_KEY), "is not a text; write one"))
         for key in COLUMNS[1:]:
             value = entry.get(key)
             if key not in entry:

@@ -270,6 +270,11 @@ class DirectoryModel(Model):
     )
     sites: dict[Name, Text] = Field(min_length=1, description="Sites by name, and where they are.")
     groups: dict[Name, Text] = Field(min_length=1, description="Groups by name, and who is in them.")
+    ssh_groups: list[Name] = Field(
+        default_factory=list,
+        description="Groups whose people administer the instances over SSH, each by an account of their own;"
+        " without it the instances ask no directory for accounts.",
+    )
 
 
 class GroupModel(Model):

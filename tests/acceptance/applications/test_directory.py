@@ -18,6 +18,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from medicarche.probe import Client, Endpoint, PortState, scan
+from medicarche.spec import ssh_accounts
 from medicarche.spec.people_file import COLUMNS
 from medicarche.testing.directory import LEVEL, SUBTREE, Directory, LDAPException, asked_from
 from medicarche.testing.people_log_in import LOGINS, Visit, unthrottled
@@ -318,6 +319,7 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5) as s:
 
 
 def test_it_is_reached_by_its_applications_only_and_over_tls_only(  # noqa: PLR0917 - fixtures
+    environment: Environment,
     application: Application,
     instance: InstanceState,
     users: tuple[Application, ...],
@@ -328,7 +330,7 @@ def test_it_is_reached_by_its_applications_only_and_over_tls_only(  # noqa: PLR0
     ports = (389, application.port)
     outside = scan([Endpoint(str(instance.floating_address), port) for port in ports])
     assert set(outside.values()) == {PortState.FILTERED}
-    asking = {a.instance for a in users}
+    asking = {a.instance for a in users} | set(ssh_accounts.asking(environment))
     for other in instances:
         if other.name == instance.name:
             continue

@@ -46,9 +46,12 @@ MACHINES = tuple(
 
 @pytest.fixture(name="environment", scope="module")
 def _environment() -> Environment:
-    return load_environment(
+    loaded = load_environment(
         FILE, check_settings=deploy.check_settings, private_listeners=deploy.listeners, traits=deploy.traits
     )
+    assert loaded.directory is not None
+    # with SSH accounts: test_ssh_accounts
+    return replace(loaded, directory=replace(loaded.directory, ssh_groups=()))
 
 
 def _job(environment: Environment, folder: Path, machines: tuple[Machine, ...] = MACHINES) -> Any:  # noqa: ANN401 - JSON

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 pytest.importorskip("pyinfra")
 INSTANCE = {
     "package_proxy": None,
+    "ssh_accounts": None,
     "certificate": "certificate\n",
     "private_key": "key\n",
     "host_names": ["host.medicarche.internal"],

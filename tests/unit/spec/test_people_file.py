@@ -13,6 +13,7 @@ from medicarche.errors import SpecificationError
 from medicarche.spec import Environment, Member, load_environment
 from medicarche.testing import company
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 HEADER = "login,first_name,last_name,mail,site,groups\n"
 ALICE = "alice.moreau,Alice,Moreau,alice.moreau@example.org,ARCHE,research it\n"
 BOB = "bob,Bob,d'Aubépin,bob@example.org,ARCADE,research\n"
@@ -168,6 +169,79 @@ def test_roles_without_a_directory_are_told(tmp_path: Path) -> None:
         yaml.dump(data, stream)
     with pytest.raises(SpecificationError, match="there is no directory whose groups could have roles"):
         load_environment(path, traits=deploy.traits)
+
+
+def test_an_ssh_key_may_be_there(tmp_path: Path) -> None:
+    directory = {"ssh_groups": ["it"]}
+    text = (
+        HEADER.replace("\n", ",ssh_key\n")
+        + ALICE.replace("\n", f",{KEY} alice's\n")
+        + "\n".join([BOB.replace("\n", ","), "carl,Carl,Roy,carl@example.org,ARCHE,it,", ""])
+    )
+    loaded = _load(tmp_path, text, directory=directory).directory
+    assert loaded is not None
+    assert {m.login: m.ssh_key for m in loaded.members} == {"alice.moreau": KEY, "bob": "", "carl": ""}
+    assert loaded.ssh_groups == ("it",)
+    # with a key or without one
+    assert [m.login for m in loaded.ssh_members] == ["alice.moreau", "carl"]
+    yaml = (
+        "bob: {first_name: B, last_name: C, mail: b@c.fr, groups: [it], site: ARCHE,\n"
+        f"  ssh_key: {KEY} at home}}\n"
+    )
+    written = _load(tmp_path, yaml, "people.yaml", directory=directory).directory
+    assert written is not None
+    assert [m.ssh_key for m in written.ssh_members] == [KEY]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("people.csv", f"{ALICE[:-1]},ssh-dss AAAA\n", "csv:2: ssh_key: doesn't begin with a kind of key"),
+        ("people.csv", f"{ALICE[:-1]},{KEY[:-2]}\n", "csv:2: ssh_key: isn't whole: what stands behind"),
+        ("people.csv", f'{ALICE[:-1]},"{KEY}\n{KEY}"\n', "csv:2: ssh_key: has several lines; "),
+        (
+            "people.csv",
+            f"{ALICE[:-1]},-----BEGIN OPENSSH PRIVATE KEY----- c2VjcmV0\n",
+            "csv:2: ssh_key: holds a private key",
+        ),
+        ("people.csv", f"{ALICE.replace('alice.moreau,', 'debian,')[:-1]},\n", "csv:2: login: 'debian' is"),
+        ("people.csv", f"{ALICE.replace('alice.moreau,', 'postgres,')[:-1]},\n", "csv:2: login: 'postgres'"),
+        ("people.yaml", "bob:\n  ssh_key: 3\n", "yaml:2: bob.ssh_key: is not a text; write one"),
+        ("people.yaml", "bob:\n  ssh_kee: 3\n", "yaml:2: bob.ssh_kee: unknown key (did you mean 'ssh_key'?)"),
+    ],
+)  # fmt: skip
+def test_a_mistake_about_ssh_is_told_at_its_line(tmp_path: Path, name: str, text: str, told: str) -> None:
+    header = HEADER.replace("\n", ",ssh_key\n") if name.endswith(".csv") else ""
+    found = _told(tmp_path, header + text, name, directory={"ssh_groups": ["it"]})
+    assert any(line.startswith(told) for line in found), found
+    assert not [line for line in found if "c2VjcmV0" in line]
+
+
+def test_a_login_is_only_taken_from_who_has_an_account(tmp_path: Path) -> None:
+    text = HEADER + ALICE.replace("alice.moreau,", "debian,")
+    assert _load(tmp_path, text).directory is not None
+    assert _load(tmp_path, HEADER + BOB.replace("bob,", "debian,"), directory={"ssh_groups": ["it"]})
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"directory": {"ssh_groups": ["its"]}},
+            "directory.ssh_groups[0]: the directory has no group 'its'; write one that exists",
+        ),
+        ({"directory": {"ssh_groups": ["it", "it"]}}, "directory.ssh_groups[1]: 'it' is named twice;"),
+        ({"directory": {"ssh_groups": "it"}}, "directory.ssh_groups: "),
+        (
+            {"directory": {"ssh_groups": ["it"]}, "security_groups": {"ssh-accounts": {"ingress": []}}},
+            "security_groups.ssh-accounts: is the name of the group that 'directory.ssh_groups' gives",
+        ),
+    ],
+)  # fmt: skip
+def test_what_doesnt_fit_the_ssh_groups_is_told(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+    found = _told(tmp_path, HEADER + ALICE, **changes)
+    assert any(f": {told}" in line for line in found), found
+    assert any("environment.yaml:" in line for line in found)
 
 
 def test_a_person_of_several_groups_has_the_most_powerful_role(tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ def _facts() -> dict[str, Any]:
         "pam": [],
         "profile": ["TMOUT=600; readonly TMOUT; export TMOUT"],
         "nsswitch": ["passwd: files systemd"],
+        "sssd": [],
         "grub": True,
         "modes": {"/etc/shadow": ["root", "shadow", 0o640], "/etc/passwd": ["root", "root", 0o644]},
         "files": {name: [] for name in ("orphans", "unsticky", "writable", "setuid", "sockets")},
@@ -137,6 +138,27 @@ def test_who_meets_everything_meets_everything() -> None:
 
 
 _SECOND = {"name": "old", "uid": 1001, "shell": "/bin/bash", "password": "y", "keys": False}
+
+
+@pytest.mark.parametrize(
+    ("changes", "met"),
+    [
+        ({}, True),
+        ({"nsswitch": ["passwd: files sss ldap"]}, False),
+        ({"sssd": ["ldap_uri = ldap://172.21.0.110", "ldap_tls_reqcert = demand"]}, False),
+        ({"sssd": ["ldap_uri = ldaps://172.21.0.110:636", "auth_provider = none"]}, False),
+    ],
+)
+def test_a_directory_that_is_asked_over_verified_tls_is_safe(
+    changes: dict[str, list[str]], *, met: bool
+) -> None:
+    sssd = ["ldap_uri = ldaps://172.21.0.110:636", "ldap_tls_reqcert = demand", "auth_provider = none"]
+    facts = _facts() | {"nsswitch": ["passwd: files sss", "shadow: files sss"], "sssd": sssd} | changes
+    pipes = [f"/var/lib/sss/pipes/{name}" for name in ("nss", "pam", "ssh")]
+    facts["files"] |= {"sockets": pipes}
+    seen = _seen(facts, SSHD)
+    assert {seen[check].met for check in ("R67", "R69")} == {met}
+    assert seen["R52"].met
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medicarche.spec.ssh_accounts import SSH_ACCOUNTS
 from medicarche.spec.suggest import one_of
 
 if TYPE_CHECKING:
@@ -30,6 +31,25 @@ def _directory(content: Content) -> Iterator[Finding]:
             for group in application.roles:
                 if group not in groups:
                     yield (*path, group), f"the directory has no group {group!r}; {one_of(group, groups)}"
+
+
+def _ssh_groups(content: Content) -> Iterator[Finding]:
+    declared = content.file.directory
+    if declared is None or not declared.ssh_groups:
+        return
+    if SSH_ACCOUNTS in content.names("security_groups"):
+        yield (
+            ("security_groups", SSH_ACCOUNTS),
+            "is the name of the group that 'directory.ssh_groups' gives every instance; choose another name",
+        )
+    raw = content.raw.get("directory")
+    groups = raw.get("groups") if isinstance(raw, dict) else None
+    for number, group in enumerate(declared.ssh_groups):
+        path = ("directory", "ssh_groups", number)
+        if isinstance(groups, dict) and group not in groups:
+            yield path, f"the directory has no group {group!r}; {one_of(group, groups)}"
+        elif group in declared.ssh_groups[:number]:
+            yield path, f"{group!r} is named twice; remove one"
 
 
 def kinds_findings(content: Content, traits: Mapping[str, Traits | None]) -> Iterator[Finding]:
@@ -85,4 +105,4 @@ def _certificates(content: Content, traits: Mapping[str, Traits | None]) -> Iter
             )
 
 
-CHECKS = (_directory,)
+CHECKS = (_directory, _ssh_groups)

@@ -48,7 +48,10 @@ def _quotas(content: Content) -> Iterator[Finding]:
         "subnets": sum(len(n.subnets) for n in file.networks.values() if not n.external),
         "routers": len(file.routers),
         # of the default group, which every project has, too
-        "security_groups": len(file.security_groups) + len(file.applications) + 1,
+        "security_groups": len(file.security_groups)
+        + len(file.applications)
+        + 1
+        + bool(file.directory and file.directory.ssh_groups),
         "floating_ips": sum(instance.floating_ip for instance in file.instances.values()),
     }
     for name, wants in needed.items():

@@ -23,6 +23,10 @@ SENSITIVE = (
 )
 
 
+#: how sssd asks, which isn't secret
+SSSD = ("ldap_uri ", "ldap_tls_reqcert ", "auth_provider ")
+
+
 def run(*command: str) -> str:
     """Return a program's output; empty where it isn't there."""
     try:
@@ -85,7 +89,9 @@ def accounts() -> list[dict[str, object]]:
 
 def tree(root: str) -> dict[str, list[str]]:
     """Look at every file of a file system, once."""
-    users, groups = {a.pw_uid for a in pwd.getpwall()}, {g.gr_gid for g in grp.getgrall()}
+    # asked one by one: a directory's accounts are in no list
+    users: dict[int, str] = {}
+    groups: dict[int, str] = {}
     found: dict[str, list[str]] = {
         name: [] for name in ("orphans", "unsticky", "writable", "setuid", "sockets")
     }
@@ -99,7 +105,7 @@ def tree(root: str) -> dict[str, list[str]]:
         for entry, state in entries:
             if state.st_dev != device:
                 continue
-            if state.st_uid not in users or state.st_gid not in groups:
+            if not user(state.st_uid, users) or not group(state.st_gid, groups):
                 found["orphans"].append(entry.path)
             if stat.S_ISDIR(state.st_mode):
                 folders.append(entry.path)
@@ -107,6 +113,26 @@ def tree(root: str) -> dict[str, list[str]]:
             if kind:
                 found[kind].append(entry.path)
     return found
+
+
+def user(number: int, known: dict[int, str]) -> str:
+    """Return the name of an account; empty where there is none."""
+    if number not in known:
+        try:
+            known[number] = pwd.getpwuid(number).pw_name
+        except KeyError:
+            known[number] = ""
+    return known[number]
+
+
+def group(number: int, known: dict[int, str]) -> str:
+    """Return the name of a group; empty where there is none."""
+    if number not in known:
+        try:
+            known[number] = grp.getgrgid(number).gr_name
+        except KeyError:
+            known[number] = ""
+    return known[number]
 
 
 def remarkable(mode: int) -> str:
@@ -126,8 +152,12 @@ def modes() -> dict[str, list[object]]:
     for pattern in SENSITIVE:
         for path in matching(pattern):
             state = Path(path).stat()
-            owner, group = pwd.getpwuid(state.st_uid).pw_name, grp.getgrgid(state.st_gid).gr_name
-            found[path] = [owner, group, stat.S_IMODE(state.st_mode)]
+            owner, owning = user(state.st_uid, {}), group(state.st_gid, {})
+            found[path] = [
+                owner or str(state.st_uid),
+                owning or str(state.st_gid),
+                stat.S_IMODE(state.st_mode),
+            ]
     return found
 
 
@@ -172,6 +202,8 @@ def main() -> None:
                 "pam": settings("/etc/pam.d/common-*"),
                 "profile": settings("/etc/profile.d/*.sh") + settings("/etc/profile"),
                 "nsswitch": settings("/etc/nsswitch.conf"),
+                # the file holds a password
+                "sssd": [line for line in settings("/etc/sssd/sssd.conf") if line.startswith(SSSD)],
                 "grub": "password_pbkdf2" in text("/boot/grub/grub.cfg"),
                 "modes": modes(),
                 "files": files,

@@ -82,6 +82,8 @@ _UNWANTED_SERVICES: Final = re.compile(
 )
 _WEAK_SCHEMES: Final = {"1", "2", "empty"}
 _REMOTE_USERS: Final = re.compile(r"^(?:passwd|group|shadow):.*\b(?:ldap|sss|nis|winbind|hesiod)\b")
+_SSS_PIPES: Final = "/var/lib/sss/pipes/"
+_SSS_ONLY: Final = re.compile(r"^\w+:(?:\s+(?:files|systemd|sss))+$")
 _TIME_OUT: Final = re.compile(r"^(?:readonly |export |declare -rx? )*TMOUT=(\d+)")
 _LONGEST_IDLE = 600
 _SYSTEM_IDS = 1000
@@ -279,7 +281,14 @@ def _stored(facts: Mapping[str, Any]) -> Seen:
 
 
 def _remote(facts: Mapping[str, Any]) -> Seen:
-    return _nothing((line for line in facts["nsswitch"] if _REMOTE_USERS.match(line)), "local accounts only")
+    remote = [line for line in facts["nsswitch"] if _REMOTE_USERS.match(line)]
+    asked = dict(re.split(r"\s*=\s*", line, maxsplit=1) for line in facts["sssd"])
+    verified = asked.get("ldap_uri", "").startswith("ldaps://") and asked.get("ldap_tls_reqcert") == "demand"
+    if remote and verified and asked.get("auth_provider") == "none":
+        return Seen(
+            met=not [line for line in remote if not _SSS_ONLY.match(line)], words="sssd: LDAPS, no passwords"
+        )
+    return _nothing(remote, "local accounts only")
 
 
 def _command_line(facts: Mapping[str, Any]) -> Seen:
@@ -308,7 +317,8 @@ CHECKS: Final[dict[str, Callable[[Mapping[str, Any]], Seen]]] = {
     "R42": _sudo_negations,
     "R43": _sudo_arguments,
     "R50": _modes,
-    "R52": lambda facts: _nothing(facts["files"]["sockets"]),
+    # whom an account belongs to is asked by every program: sssd tells by itself who may know what
+    "R52": lambda facts: _nothing(s for s in facts["files"]["sockets"] if not s.startswith(_SSS_PIPES)),
     "R53": lambda facts: _nothing(facts["files"]["orphans"]),
     "R54": lambda facts: _nothing([*facts["files"]["unsticky"], *facts["files"]["writable"]]),
     "R55": _temporary,

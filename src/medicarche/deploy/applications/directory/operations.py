@@ -15,6 +15,7 @@ from pyinfra.context import host
 
 from medicarche.deploy.operations import Differences, File, Unit, note, run
 from medicarche.deploy.templating import render
+from medicarche.spec.ssh_accounts import FIRST_NUMBER, LAST_NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
@@ -72,6 +73,15 @@ def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
             for service in directory["services"]
         ],
     }
+    if ssh := directory["ssh"]:
+        wanted["ssh"] = {
+            "keys": ssh["keys"],
+            "first": FIRST_NUMBER,
+            "last": LAST_NUMBER,
+            "instances": [
+                {"name": name, "password": secrets[f"instance/{name}"]} for name in ssh["instances"]
+            ],
+        }
     run(f"{application['name']}: the people", people, json.dumps(wanted))
 
 
