@@ -37,7 +37,7 @@ ALLOWED = {
     "probe": {*LAYERS[0], *LAYERS[1], "cloud", "embedded", "plan", "spec", "ssh"},
 }
 #: rooms without I/O, and the third-party packages that they may use
-PURE = {"spec": {"pydantic", "pydantic_core", "ruamel"}, "plan": {"rich", "ruamel"}}
+PURE = {"spec": {"cryptography", "pydantic", "pydantic_core", "ruamel"}, "plan": {"rich", "ruamel"}}
 #: standard modules that do I/O or know the time or chance; reading the one file is spec.document's
 IMPURE = {
     "asyncio", "http", "multiprocessing", "os", "random", "secrets", "selectors", "shutil", "signal",

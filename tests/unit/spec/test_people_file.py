@@ -197,7 +197,7 @@ def test_an_ssh_key_may_be_there(tmp_path: Path) -> None:
     ("name", "text", "told"),
     [
         ("people.csv", f"{ALICE[:-1]},ssh-dss AAAA\n", "csv:2: ssh_key: doesn't begin with a kind of key"),
-        ("people.csv", f"{ALICE[:-1]},{KEY[:-2]}\n", "csv:2: ssh_key: isn't a whole key of the kind ssh-ed25519"),
+        ("people.csv", f"{ALICE[:-1]},{KEY[:-2]}\n", "csv:2: ssh_key: isn't a whole key of the kind"),
         ("people.csv", f'{ALICE[:-1]},"{KEY}\n{KEY}"\n', "csv:2: ssh_key: has several lines; "),
         (
             "people.csv",
