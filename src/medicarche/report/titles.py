@@ -36,11 +36,18 @@ class Titles:
         """Return a test's sentence; of several with one function each has its parameters behind it."""
         path, _, rest = nodeid.partition("::")
         name, _, parameters = rest.rpartition("::")[2].partition("[")
-        folder = (self._root / path).parent
-        if folder not in self._files:
-            self._files[folder] = _read(folder / _FILE)
-        sentence = self._files[folder].get(name, {}).get(self._language) or _sentence(name)
+        sentence = self._written(name, (self._root / path).parent) or _sentence(name)
         return f"{sentence} [{parameters}" if parameters else sentence
+
+    def _written(self, name: str, folder: Path) -> str | None:
+        """Return what the nearest file says that knows the test: its own folder's, or one above."""
+        for place in (folder, *folder.parents):
+            if place not in self._files:
+                self._files[place] = _read(place / _FILE)
+            sentence = self._files[place].get(name, {}).get(self._language)
+            if sentence or place == self._root:
+                return sentence
+        return None
 
 
 def _sentence(name: str) -> str:

@@ -242,8 +242,15 @@ def test_titles_come_from_the_file_beside_the_tests_or_from_the_name(tmp_path: P
     folder = tmp_path / "tests"
     folder.mkdir()
     (folder / "titles.yaml").write_text("test_a: {fr: La première}\n", encoding="utf-8")
+    (tmp_path / "titles.yaml").write_text(
+        "test_a: {fr: Une autre}\ntest_b: {fr: La deuxième}\n", encoding="utf-8"
+    )
+    (folder / "below").mkdir()
     french, english = Titles(tmp_path, "fr"), Titles(tmp_path, "en")
     assert french.of("tests/test_x.py::test_a[website-root]") == "La première [website-root]"
+    assert french.of("tests/below/test_x.py::test_a") == "La première"
+    assert french.of("tests/below/test_x.py::test_b") == "La deuxième"
+    assert french.of("elsewhere/test_x.py::test_c") == "C"
     assert english.of("tests/test_x.py::test_a") == "A"
     assert french.of("tests/test_x.py::test_root_isnt_let_in") == "Root isn't let in"
     assert english.of("tests/test_x.py::test_it_cant_be_reached") == "It can't be reached"
