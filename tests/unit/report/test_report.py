@@ -254,3 +254,15 @@ def test_titles_come_from_the_file_beside_the_tests_or_from_the_name(tmp_path: P
     assert english.of("tests/test_x.py::test_a") == "A"
     assert french.of("tests/test_x.py::test_root_isnt_let_in") == "Root isn't let in"
     assert english.of("tests/test_x.py::test_it_cant_be_reached") == "It can't be reached"
+
+
+def test_every_check_of_the_plan_has_its_french_sentence() -> None:
+    french, english = Titles(ROOT, "fr"), Titles(ROOT, "en")
+    found = [
+        f"{file.relative_to(ROOT)}::{name}"
+        for folder in ("acceptance", "mutations")
+        for file in sorted((ROOT / "tests" / folder).rglob("test_*.py"))
+        for name in re.findall(r"^def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert len(found) > 100
+    assert [check for check in found if french.of(check) == english.of(check)] == []
