@@ -7,7 +7,7 @@ never on a command line.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from medicarche.deploy import directory
 from medicarche.deploy.applications import KINDS
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from medicarche.ssh import Instance, Ssh
 
 __all__ = ["DeployResult", "InstanceResult", "make_job"]
-
-#: a weight above all others
-_FIRST: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +156,8 @@ def _instance(
     ]
     return {
         "name": instance.name,
-        "weight": _weight(applications),
+        # what it takes to deploy, of which nothing better is known ahead
+        "weight": sum(KINDS[a.kind].minimum.ram_mib for a in applications),
         "address": addresses[0],
         "private_address": instance.private_address,
         "user": ssh.user,
@@ -176,16 +174,6 @@ def _instance(
         "applications": parts,
         "ssh_accounts": directory.accounts_told(environment, instance.name, everyone, ca, credentials),
     }
-
-
-def _weight(applications: Sequence[Application]) -> int:
-    """Return what an instance takes to deploy, as far as it is known ahead: its applications' memory.
-
-    A directory comes before all: others may wait for it.
-    """
-    if any(a.traits.directory for a in applications):
-        return _FIRST
-    return sum(KINDS[a.kind].minimum.ram_mib for a in applications)
 
 
 def _mirror(environment: Environment, instance: str) -> str:

@@ -70,11 +70,6 @@ def _job(environment: Environment, folder: Path, machines: tuple[Machine, ...] =
     return {part["name"]: (part, instance) for instance in instances for part in instance["applications"]}
 
 
-def test_it_is_deployed_before_those_who_ask_it(environment: Environment, tmp_path: Path) -> None:
-    weights = {name: instance["weight"] for name, (_, instance) in _job(environment, tmp_path).items()}
-    assert sorted(weights, key=lambda name: -weights[name])[:2] == ["directory", "odoo"]
-
-
 # --- who reaches it ----------------------------------------------------------------------------------------
 
 
