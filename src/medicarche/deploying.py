@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -192,8 +191,6 @@ def run(
         dry_run=dry_run,
         artefacts=artefacts if artefacts is not None else known(selection.environment, selection.paths.cache),
         reporter=reporter,
-        # its instances are on the cores of this machine: a few at a time are sooner done than all at once
-        at_once=os.cpu_count() if selection.embedded is not None else None,
     )
 
 

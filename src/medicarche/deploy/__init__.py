@@ -95,7 +95,6 @@ def deploy(
     dry_run: bool = False,
     cloud: Mapping[str, Any] | None = None,
     artefacts: Mapping[str, Held] | None = None,
-    at_once: int | None = None,
 ) -> DeployResult:
     """Bring all instances to what the environment declares; what is right already isn't touched.
 
@@ -112,7 +111,6 @@ def deploy(
         cloud: what the supervision looks at the cloud with: ``api``, addresses and ports at which instances
             reach it, and ``entry``, a reader's entry of clouds.yaml.
         artefacts: application's name → the file that it is made from (`obtain`), of those that need one.
-        at_once: how many instances are worked on at a time, where they share one machine's cores; None: all.
 
     Raises:
         DeploymentError: an operation failed; names the instance, the operation, its last lines, the log.
@@ -145,7 +143,6 @@ def deploy(
             artefacts=artefacts,
             everyone=mine,
             cloud=cloud,
-            at_once=at_once,
         )
         job = {**part, "instances": [*job.get("instances", []), *part["instances"]]}
     hand_over(environment, Credentials(folder), folder)

@@ -71,14 +71,12 @@ def make_job(
     artefacts: Mapping[str, Held] | None = None,
     everyone: Sequence[Instance] = (),
     cloud: Mapping[str, Any] | None = None,
-    at_once: int | None = None,
 ) -> dict[str, Any]:
     """Put together all that the deployment's process needs; passwords and certificates are made here.
 
     ``artefacts``: application's name → the file that it is made from, of those that need one.
     ``everyone``: all of the environment's instances, where ``instances`` are some of them only. ``cloud``:
-    what the supervision looks at the cloud with. ``at_once``: how many instances are worked on at a time;
-    None for all.
+    what the supervision looks at the cloud with.
 
     Raises:
         DeploymentError: an instance has no address, or an application's kind isn't known.
@@ -87,7 +85,6 @@ def make_job(
     return {
         "dry_run": dry_run,
         "log": str(log),
-        "at_once": at_once,
         "instances": [
             _instance(
                 environment,
@@ -156,8 +153,6 @@ def _instance(
     ]
     return {
         "name": instance.name,
-        # what it takes to deploy, of which nothing better is known ahead
-        "weight": sum(KINDS[a.kind].minimum.ram_mib for a in applications),
         "address": addresses[0],
         "private_address": instance.private_address,
         "user": ssh.user,

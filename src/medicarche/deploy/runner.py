@@ -19,13 +19,12 @@ import time  # noqa: E402 - after the patching
 from typing import TYPE_CHECKING, Any, TextIO, cast  # noqa: E402 - after the patching
 
 import gevent  # noqa: E402 - after the patching
-from gevent.pool import Pool  # type: ignore[import-untyped] # noqa: E402 - after the patching; no type hints
 from pyinfra import context  # noqa: E402 - after the patching
 from pyinfra.api.config import Config  # noqa: E402 - after the patching
 from pyinfra.api.connect import connect_all, disconnect_all  # noqa: E402 - after the patching
 from pyinfra.api.exceptions import PyinfraError  # noqa: E402 - after the patching
 from pyinfra.api.inventory import Inventory  # noqa: E402 - after the patching
-from pyinfra.api.operations import run_host_op  # noqa: E402 - after the patching
+from pyinfra.api.operations import run_ops  # noqa: E402 - after the patching
 from pyinfra.api.state import BaseStateCallback, State, StateStage  # noqa: E402 - after the patching
 
 from medicarche.deploy import base, operations  # noqa: E402 - after the patching
@@ -165,7 +164,7 @@ def _deploy(state: State, job: dict[str, Any], say: _Said) -> bool:
         changes = {host: state.get_meta_for_host(host).ops_change for host in state.active_hosts}
         if not job["dry_run"] and any(changes.values()):
             state.set_stage(StateStage.Execute)
-            _execute(state, parts, job["at_once"])
+            run_ops(state, no_wait=True)
     except PyinfraError as error:
         logging.getLogger("pyinfra").exception("stopped")
         if not state.failed_hosts:
@@ -189,28 +188,6 @@ def _prepare(state: State, parts: dict[str, Any]) -> None:
     gevent.joinall(greenlets)
     for greenlet in greenlets:
         greenlet.get()
-
-
-def _execute(state: State, parts: dict[str, Any], at_once: int | None) -> None:
-    """Run each host's operations, a few hosts at a time where they share the cores of one machine.
-
-    Those with most to do begin: nobody waits for them at the end, while the others have long been done.
-    """
-    order = state.get_op_order()  # type: ignore[no-untyped-call]
-
-    def execute(host: Host) -> None:
-        with context.ctx_host.use(host):
-            for op_hash in order:
-                # what failed is told by the callbacks, and leaves the rest of its host undone
-                if not run_host_op(state, host, op_hash):
-                    return
-
-    hosts = sorted(state.active_hosts, key=lambda host: (-parts[host.name]["weight"], host.name))
-    pool = Pool(at_once or len(hosts))
-    state.is_executing = True
-    for host in hosts:
-        pool.spawn(execute, host)
-    pool.join()
 
 
 def _tell(state: State, host: Host, say: _Said, *, executed: bool) -> bool:

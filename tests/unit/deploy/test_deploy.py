@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import stat
 import subprocess
 import sys
@@ -128,46 +127,3 @@ def test_secrets_are_masked_in_the_log() -> None:
     pytest.importorskip("pyinfra")
     # in a process of its own: the runner patches the standard library
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-#: hosts and operations as the runner sees them; an operation takes a moment, and one of "c" fails
-TURNS = """
-import json, sys
-from types import SimpleNamespace as Thing
-from medicarche.deploy import runner
-
-hosts = {name: Thing(name=name) for name in "abcd"}
-begun, running, most, done = [], set(), 0, []
-
-def operation(state, host, op_hash):
-    global most
-    if host.name not in running:
-        begun.append(host.name)
-    running.add(host.name)
-    most = max(most, len(running))
-    runner.gevent.sleep(0.01)
-    done.append(host.name + op_hash)
-    if op_hash == "3" or host.name + op_hash == "c2":
-        running.discard(host.name)
-    return host.name + op_hash != "c2"
-
-runner.run_host_op = operation
-state = Thing(active_hosts=list(hosts.values()), get_op_order=lambda: ["1", "2", "3"], is_executing=False)
-parts = {"a": {"weight": 1}, "b": {"weight": 4}, "c": {"weight": 2}, "d": {"weight": 3}}
-runner._execute(state, parts, json.loads(sys.argv[1]))
-print(json.dumps({"begun": begun, "most": most, "done": sorted(done)}))
-"""
-
-
-@pytest.mark.parametrize(("at_once", "most"), [(2, 2), (1, 1), (None, 4), (9, 4)])
-def test_a_few_instances_at_a_time_and_those_with_most_to_do_first(at_once: int | None, most: int) -> None:
-    pytest.importorskip("pyinfra")
-    # in a process of its own, as above
-    done = subprocess.run(
-        [sys.executable, "-c", TURNS, json.dumps(at_once)], capture_output=True, text=True, check=True
-    )
-    told = json.loads(done.stdout)
-    assert told["begun"] == ["b", "d", "c", "a"]
-    assert told["most"] == most
-    # what failed leaves the rest of its own instance undone, and of no other
-    assert told["done"] == sorted([f"{name}{n}" for name in "abd" for n in "123"] + ["c1", "c2"])
