@@ -14,6 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from medicarche.testing.sandbox import Sandbox
 
@@ -36,9 +37,11 @@ def test_the_commands_do_their_work_from_inside(built: Sandbox, arguments: Seque
     built.expect(*arguments)
 
 
-def test_the_fixtures_do_their_work_from_inside(built: Sandbox) -> None:
+def test_the_fixtures_do_their_work_from_inside(built: Sandbox, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+         # this checkout's own report is of the whole run
+         f"--acceptance-report={tmp_path}",
          "tests/acceptance/applications/test_website.py", "-k", "home_page"],
         env=built.environment,
         cwd=built.project,
@@ -49,6 +52,7 @@ def test_the_fixtures_do_their_work_from_inside(built: Sandbox) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout
+    assert (tmp_path / "report.json").is_file()
 
 
 #: Run in a network name space of the test's own, where those addresses lead to a cable that ends: a packet
