@@ -8,23 +8,22 @@ Imported in the deployment's own process only.
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pyinfra.api.facts import FactBase
 from pyinfra.api.operation import operation
 
 from medicarche.deploy.asking import ask
 from medicarche.deploy.hardening import drop_in
-from medicarche.deploy.operations import File, Unit, note, run, shell
+from medicarche.deploy.leftovers import Leftovers
+from medicarche.deploy.operations import Differences, File, Unit, note, run, shell
 from medicarche.deploy.packages import purge_command
 from medicarche.deploy.templating import render
 from medicarche.spec.ssh_accounts import FIRST_NUMBER, LAST_NUMBER
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from pyinfra.api.command import StringCommand
 
@@ -94,39 +93,22 @@ def units(instance: Mapping[str, Any]) -> list[Unit]:
     return [Unit(_SERVICE, (_CONFIGURATION, _AUTHORITY, drop_in(_SERVICE)))]
 
 
-class AccountDifferences(FactBase[list[str] | None]):
+class AccountDifferences(Differences):
     """What differs of the directory's people in the instance, in words; None where it can't say yet."""
 
-    def command(self, logins: Sequence[str]) -> str:
+    def command(self, logins: Sequence[str]) -> str:  # type: ignore[override]  # each fact's own arguments
         """Run the script where it is; whoever hangs isn't waited for."""
         return (
             f"if [ -e {_SCRIPT} ] && [ -e /usr/sbin/sssd ]; then"
             f" timeout 60 python3 {_SCRIPT} check {shlex.join(logins)} || echo null; else echo null; fi"
         )
 
-    def process(self, output: Iterable[str]) -> list[str] | None:
-        """Read the last line."""
-        found = json.loads(list(output)[-1])
-        return None if found is None else [str(line) for line in found]
 
+class Remains(Leftovers):
+    """Files and packages of SSH accounts that are in the instance."""
 
-class Remains(FactBase[list[str]]):
-    """Files and packages of SSH accounts that are in the instance, in one command."""
-
-    default = list
-
-    def command(self) -> str:
-        """Ask for both."""
-        paths = shlex.join((*_WRITTEN, _AUTHORITY, _SUDO))
-        return (
-            f"ls -d -- {paths} 2>/dev/null;"
-            f" dpkg-query -W -f '${{db:Status-Abbrev}}|${{Package}}\n' {shlex.join(_PURGED)} 2>/dev/null"
-            " | sed -n 's/^.[^n].|//p'; true"
-        )
-
-    def process(self, output: Iterable[str]) -> list[str]:
-        """Read the lines."""
-        return [line.strip() for line in output if line.strip()]
+    paths = (*_WRITTEN, _AUTHORITY, _SUDO)
+    programs = _PURGED
 
 
 def question(instance: Mapping[str, Any]) -> Question:

@@ -9,18 +9,18 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pyinfra.api.facts import FactBase
 from pyinfra.api.operation import operation
 
 from medicarche.deploy.asking import ask
 from medicarche.deploy.database_accounts import DATABASES
+from medicarche.deploy.leftovers import Leftovers
 from medicarche.deploy.operations import File, Unit, note, shell
 from medicarche.deploy.packages import purge_command
 from medicarche.deploy.templating import render
 from medicarche.spec.supervision import EXPORTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Generator, Mapping
 
     from pyinfra.api.command import StringCommand
 
@@ -93,24 +93,11 @@ def _written(exporter: Exporter) -> dict[str, tuple[str, str]]:
     }
 
 
-class Remains(FactBase[list[str]]):
-    """Agents' files and packages that are in the instance, in one command."""
+class Remains(Leftovers):
+    """Agents' files and packages that are in the instance."""
 
-    default = list
-
-    def command(self) -> str:
-        """Ask for both."""
-        paths = shlex.join(path for exporter in EXPORTERS for path in _written(exporter))
-        programs = shlex.join(exporter.program for exporter in EXPORTERS)
-        return (
-            f"ls -d -- {paths} 2>/dev/null;"
-            f" dpkg-query -W -f '${{db:Status-Abbrev}}|${{Package}}\n' {programs} 2>/dev/null"
-            " | sed -n 's/^.[^n].|//p'; true"
-        )
-
-    def process(self, output: Iterable[str]) -> list[str]:
-        """Read the lines."""
-        return [line.strip() for line in output if line.strip()]
+    paths = tuple(path for exporter in EXPORTERS for path in _written(exporter))
+    programs = tuple(exporter.program for exporter in EXPORTERS)
 
 
 @operation()

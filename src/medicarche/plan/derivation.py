@@ -283,9 +283,10 @@ def _application_rules(environment: Environment, site: Site) -> Iterator[Securit
 def _agents_rules(environment: Environment, site: Site) -> Iterator[SecurityGroupRule]:
     """Yield the way to the packages of the agents and of sssd, where no application opens it."""
     words = ("packages",) if site.package_proxy is not None else ("dns", "packages")
-    supervised = without_packages(environment) if supervisor(environment) is not None else ()
-    closed = set(without_packages(environment)) & set(asking(environment))
-    for group, instances in ((SUPERVISED, supervised), (SSH_ACCOUNTS, sorted(closed - set(supervised)))):
+    closed = without_packages(environment)
+    supervised = closed if supervisor(environment) is not None else ()
+    others = sorted(set(closed) & set(asking(environment)) - set(supervised))
+    for group, instances in ((SUPERVISED, supervised), (SSH_ACCOUNTS, others)):
         for instance in instances:
             for protocol, port, prefix, reason in _egress(environment, words, instance, site):
                 yield _rule(group, "egress", protocol, port, prefix, why=reason)

@@ -151,17 +151,20 @@ def _options(rule: list[str]) -> dict[str, str]:
     return found
 
 
+#: of every port, in both families
+_ALWAYS = [
+    {"--state": "RELATED,ESTABLISHED", "-j": "RETURN"},
+    {"--state": "INVALID", "-j": "DROP"},
+]
+
+
 def _fixed(letter: str, short: str) -> list[dict[str, str]]:
     """Return the rules that the agent gives every port, but for `_is_dhcp_answer`."""
-    always = [
-        {"--state": "RELATED,ESTABLISHED", "-j": "RETURN"},
-        {"--state": "INVALID", "-j": "DROP"},
-    ]
     if letter == "i":
-        return always
+        return _ALWAYS
     client = {"-p": "udp", "--sport": "68", "--dport": "67", "-j": "RETURN"}
     return [
-        *always,
+        *_ALWAYS,
         {"-s": "0.0.0.0/32", "-d": "255.255.255.255/32", **client},
         {"-j": f"{_PREFIX}-s{short}"},
         client,
@@ -171,21 +174,17 @@ def _fixed(letter: str, short: str) -> list[dict[str, str]]:
 
 def _fixed_ipv6(letter: str, short: str) -> list[dict[str, str]]:
     """Return the same for IPv6, which besides DHCP needs to find neighbours (RFC 4861)."""
-    state = [
-        {"--state": "RELATED,ESTABLISHED", "-j": "RETURN"},
-        {"--state": "INVALID", "-j": "DROP"},
-    ]
     icmp = {"-p": "ipv6-icmp"}
     if letter == "i":
         return [
-            *state,
+            *_ALWAYS,
             # who listens to which group; where a neighbour is, asked and answered
             *({**icmp, "--icmpv6-type": kind, "-j": "RETURN"} for kind in ("130", "135", "136")),
             {"-d": "fe80::/64", "-p": "udp", "--sport": "547", "--dport": "546", "-j": "RETURN"},
         ]
     nobody = {"-s": "::/128", "-d": "ff02::/16", **icmp}
     return [
-        *state,
+        *_ALWAYS,
         *({**nobody, "--icmpv6-type": kind, "-j": "RETURN"} for kind in ("131", "135", "143")),
         {**icmp, "--icmpv6-type": "134", "-j": "DROP"},  # against forged routers
         {"-j": f"{_PREFIX}-s{short}"},

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from deploy_job import job_of
 from medicarche import deploy
 from medicarche.credentials import Credentials
-from medicarche.deploy.job import make_job
 from medicarche.deploy.templating import render
 from medicarche.errors import DeploymentError, SpecificationError
 from medicarche.options import Options
@@ -28,7 +28,6 @@ from medicarche.spec.environment import (
     Locale,
     Mirrors,
 )
-from medicarche.ssh import Ssh
 from medicarche.target import select
 
 TEMPLATES = Path(deploy.__file__).parent
@@ -146,16 +145,7 @@ def test_an_unknown_kind_is_told() -> None:
 
 
 def _job(folder: Path, environment: Environment = ENVIRONMENT, machine: Machine | None = None) -> object:
-    return make_job(
-        environment,
-        [machine or Machine()],
-        ssh=Ssh(folder, user="debian"),
-        credentials=Credentials(folder),
-        authority=deploy.authority(environment, folder),
-        package_proxy=None,
-        dry_run=True,
-        log=folder / "deploy.log",
-    )
+    return job_of(environment, [machine or Machine()], folder)
 
 
 def test_the_job_is_the_same_every_time(tmp_path: Path) -> None:

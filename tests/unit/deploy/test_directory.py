@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
+from deploy_job import job_of
 from medicarche import deploy
 from medicarche.credentials import Credentials
 from medicarche.deploy.directory import base_of, hand_over
-from medicarche.deploy.job import make_job
 from medicarche.errors import DeploymentError
 from medicarche.plan import derive
 from medicarche.plan.reach import Expected, Placed, Policy, Target, VantagePoint, expectation
 from medicarche.plan.resources import SecurityGroupRule
 from medicarche.spec import Environment, Site, listeners, load_environment
-from medicarche.ssh import Ssh, ensure_key_pair
+from medicarche.ssh import ensure_key_pair
 
 FILE = Path(__file__).parents[3] / "environments/example-directory.yaml"
 SITE = Site("raw", "lxc", ("10.20.20.1", 3142), {"debian-13": "abc"}, "ssh-ed25519 AAAA", "physnet")
@@ -56,16 +56,7 @@ def _environment() -> Environment:
 
 def _job(environment: Environment, folder: Path, machines: tuple[Machine, ...] = MACHINES) -> Any:  # noqa: ANN401 - JSON
     ensure_key_pair(folder, environment.key_pair)
-    job = make_job(
-        environment,
-        machines,
-        ssh=Ssh(folder, user="debian"),
-        credentials=Credentials(folder),
-        authority=deploy.authority(environment, folder),
-        package_proxy=None,
-        dry_run=True,
-        log=folder / "deploy.log",
-    )
+    job = job_of(environment, machines, folder)
     instances = json.loads(json.dumps(job))["instances"]
     return {part["name"]: (part, instance) for instance in instances for part in instance["applications"]}
 

@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from deploy_job import job_of
 from medicarche import deploy
-from medicarche.credentials import Credentials
-from medicarche.deploy.job import make_job
 from medicarche.deploy.templating import render
 from medicarche.plan import derive
 from medicarche.plan.resources import Port, SecurityGroup, SecurityGroupRule
 from medicarche.spec import Environment, Site, listeners, load_environment
 from medicarche.spec.ssh_accounts import FIRST_NUMBER, LAST_NUMBER
-from medicarche.ssh import Ssh, ensure_key_pair
+from medicarche.ssh import ensure_key_pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,16 +56,7 @@ def _without(environment: Environment) -> Environment:
 
 def _job(environment: Environment, folder: Path) -> dict[str, Any]:
     ensure_key_pair(folder, environment.key_pair)
-    job = make_job(
-        environment,
-        MACHINES,
-        ssh=Ssh(folder, user="debian"),
-        credentials=Credentials(folder),
-        authority=deploy.authority(environment, folder),
-        package_proxy=None,
-        dry_run=True,
-        log=folder / "deploy.log",
-    )
+    job = job_of(environment, MACHINES, folder)
     return {instance["name"]: instance for instance in job["instances"]}
 
 

@@ -5,6 +5,7 @@ Needs nothing but the standard library, writes nothing, and tells no secret: of 
 
 from __future__ import annotations
 
+import functools
 import grp
 import json
 import os
@@ -89,9 +90,6 @@ def accounts() -> list[dict[str, object]]:
 
 def tree(root: str) -> dict[str, list[str]]:
     """Look at every file of a file system, once."""
-    # asked one by one: a directory's accounts are in no list
-    users: dict[int, str] = {}
-    groups: dict[int, str] = {}
     found: dict[str, list[str]] = {
         name: [] for name in ("orphans", "unsticky", "writable", "setuid", "sockets")
     }
@@ -105,7 +103,8 @@ def tree(root: str) -> dict[str, list[str]]:
         for entry, state in entries:
             if state.st_dev != device:
                 continue
-            if not user(state.st_uid, users) or not group(state.st_gid, groups):
+            # asked one by one: a directory's accounts are in no list
+            if not user(state.st_uid) or not group(state.st_gid):
                 found["orphans"].append(entry.path)
             if stat.S_ISDIR(state.st_mode):
                 folders.append(entry.path)
@@ -115,24 +114,22 @@ def tree(root: str) -> dict[str, list[str]]:
     return found
 
 
-def user(number: int, known: dict[int, str]) -> str:
+@functools.cache
+def user(number: int) -> str:
     """Return the name of an account; empty where there is none."""
-    if number not in known:
-        try:
-            known[number] = pwd.getpwuid(number).pw_name
-        except KeyError:
-            known[number] = ""
-    return known[number]
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return ""
 
 
-def group(number: int, known: dict[int, str]) -> str:
+@functools.cache
+def group(number: int) -> str:
     """Return the name of a group; empty where there is none."""
-    if number not in known:
-        try:
-            known[number] = grp.getgrgid(number).gr_name
-        except KeyError:
-            known[number] = ""
-    return known[number]
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return ""
 
 
 def remarkable(mode: int) -> str:
@@ -152,10 +149,9 @@ def modes() -> dict[str, list[object]]:
     for pattern in SENSITIVE:
         for path in matching(pattern):
             state = Path(path).stat()
-            owner, owning = user(state.st_uid, {}), group(state.st_gid, {})
             found[path] = [
-                owner or str(state.st_uid),
-                owning or str(state.st_gid),
+                user(state.st_uid) or str(state.st_uid),
+                group(state.st_gid) or str(state.st_gid),
                 stat.S_IMODE(state.st_mode),
             ]
     return found

@@ -30,15 +30,13 @@ DECLARATION = Declaration(
         source='Prometheus\' documentation, "Storage", names 1 to 2 bytes a sample; 1 GB of them is kept;'
         " its packages take 1 GB of disk; it names no memory, that is twice what was measured",
     ),
-    listeners=(
-        *(
-            Listener("127.0.0.1", port, "tcp", program, "prometheus", public=False, why=why)
-            for port, program, why in (
-                (9090, "prometheus", "Prometheus, behind nginx"),
-                (9093, "prometheus-alertmanager", "alerts, behind nginx"),
-                (9115, "prometheus-blackbox-exporter", "probes"),
-            )
-        ),
+    listeners=tuple(
+        Listener("127.0.0.1", port, "tcp", program, "prometheus", public=False, why=why)
+        for port, program, why in (
+            (9090, "prometheus", "Prometheus, behind nginx"),
+            (9093, "prometheus-alertmanager", "alerts, behind nginx"),
+            (9115, "prometheus-blackbox-exporter", "probes"),
+        )
     ),
     cloud_listeners=(
         *(
