@@ -51,6 +51,7 @@ class Declaration:
             application needs.
         traits: whom its port is for, what its people can be, whether it is a directory.
         service_account: it asks the directory with an account of its own, before it knows who logs in.
+        lists_people: its account may list those whom it sees, and not only find one by the name.
     """
 
     kind: str
@@ -67,6 +68,7 @@ class Declaration:
     cloud_listeners: tuple[Listener, ...] = ()
     traits: Traits = field(default_factory=Traits)
     service_account: bool = False
+    lists_people: bool = False
 
 
 class Operations(Protocol):

@@ -110,7 +110,11 @@ def told(
             "groups": dict(directory.groups),
             "members": [asdict(member) for member in directory.members],
             "services": [
-                {"name": user.name, "groups": sorted(user.roles)}
+                {
+                    "name": user.name,
+                    "groups": sorted(user.roles),
+                    "lists": KINDS[user.kind].lists_people,
+                }
                 for user in _services(environment, directory)
             ],
             "ssh": {

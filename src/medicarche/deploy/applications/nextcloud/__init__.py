@@ -61,5 +61,9 @@ DECLARATION = Declaration(
     module="medicarche.deploy.applications.nextcloud.operations",
     health="/login",
     artefact=_artefact,
-    traits=Traits(services=("apache", "mariadb")),
+    # the most powerful first
+    traits=Traits(roles=("administrator", "user"), services=("apache", "mariadb")),
+    service_account=True,
+    # people share with people whom they look for by a part of the name
+    lists_people=True,
 )

@@ -6,6 +6,7 @@ Imported in the deployment's own process only.
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,15 @@ __all__ = ["deploy", "files", "packages", "units"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _SCRIPT = "/usr/local/lib/medicarche/nextcloud.py"
+_DIRECTORY = "/usr/local/lib/medicarche/nextcloud-directory.php"
 _ARCHIVE = "/var/lib/medicarche/nextcloud.archive"
+_AUTHORITY = "/etc/medicarche/authority.pem"
+#: read by whatever asks a directory by libldap, as PHP does: Nextcloud has no setting for an authority
+_LDAP = "/etc/ldap/ldap.conf"
+#: seconds for which Nextcloud remembers what the directory has said
+_REMEMBERED = 30
+#: seconds to wait for a directory that doesn't answer
+_PATIENCE = 5
 #: PHP's extensions that Nextcloud needs, recommends, and uses for the directory (its "Preparing PHP")
 _PHP = ("apcu", "bcmath", "bz2", "curl", "gd", "gmp", "intl", "ldap", "mbstring", "mysql", "xml", "zip")
 
@@ -53,9 +62,15 @@ def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[F
         ("/var/lib/nextcloud/config/medicarche.config.php", "config.php.j2", "root:www-data"),
         (_SCRIPT, "nextcloud.py.j2", "root:root"),
     ]
+    directory = application["directory"]
+    if directory:
+        values |= {"authority": _AUTHORITY, "patience": _PATIENCE}
+        found += [(_LDAP, "ldap.conf.j2", "root:root"), (_DIRECTORY, "directory.php", "root:root")]
     written = [
         File(path, render(_TEMPLATES, template, **values), owner=owner) for path, template, owner in found
     ]
+    if directory:
+        written.append(File(_AUTHORITY, directory["authority"]))
     return [*written, private_tmp("mariadb.service")]
 
 
@@ -74,6 +89,8 @@ def units(application: Mapping[str, Any], paths: Iterable[str]) -> list[Unit]:
             (
                 *(p for p in known if p.startswith(("/etc/apache2/", "/etc/php/8.4/apache2/"))),
                 "/etc/php/8.4/apache2/conf.d",
+                # each of its processes has read them once
+                *(p for p in known if p in {_AUTHORITY, _LDAP}),
             ),
             "restart",
             check="apache2ctl -t",
@@ -90,12 +107,51 @@ def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
         "login": application["settings"]["administrator"],
         "email": f"{application['settings']['administrator']}@{instance['domain']}",
         "password": application["secrets"]["administrator"],
+        "directory": _directory(application),
     }
     run(f"{application['name']}: the installation", installation, wanted, application["artefact"]["path"])
 
 
+def _directory(application: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the settings of Nextcloud's ``user_ldap`` for our directory, and who is what; None without one.
+
+    Their names are those in its documentation, "LDAP Configuration API". Groups aren't asked for: what somebody
+    may do follows from the roles of the environment file, and the service's account sees no groups.
+    """
+    directory = application["directory"]
+    if not directory:
+        return None
+    address, _, port = directory["address"].rpartition(":")
+    among = "".join(f"(memberOf={role['group']})" for role in directory["roles"])
+    base = f"ou=people,{directory['base']}"
+    settings = {
+        "ldap_host": f"ldaps://{address}",
+        "ldap_port": port,
+        "ldap_turn_off_cert_check": "0",
+        "ldap_connection_timeout": str(_PATIENCE),
+        "ldap_dn": directory["account"],
+        # as Nextcloud keeps it
+        "ldap_agent_password": b64encode(application["secrets"]["directory"].encode()).decode(),
+        "ldap_base": base,
+        "ldap_base_users": base,
+        "ldap_userlist_filter": f"(|{among})",
+        "ldap_login_filter": directory["filter"].replace("%s", "%uid"),
+        "ldap_display_name": "cn",
+        "ldap_email_attr": "mail",
+        "ldap_attributes_for_user_search": "cn\nuid\nmail",
+        # somebody's files are the login's, as all of the directory is: a login is never given to somebody else
+        "ldap_expert_username_attr": "uid",
+        "ldap_expert_uuid_user_attr": "uid",
+        "ldap_cache_ttl": str(_REMEMBERED),
+        "ldap_mark_remnants_as_disabled": "1",
+        "ldap_turn_on_pwd_change": "0",
+        "ldap_configuration_active": "1",
+    }
+    return {"settings": settings, "people": directory["members"]}
+
+
 @operation()
-def installation(wanted: dict[str, str], archive: str | None) -> Generator[PyinfraCommand, None, None]:
+def installation(wanted: dict[str, Any], archive: str | None) -> Generator[PyinfraCommand, None, None]:
     """Bring the installation to what is wanted; the archive is uploaded where its code isn't there."""
     text = json.dumps(wanted)
     differences = host.get_fact(

@@ -1,0 +1,164 @@
+<?php
+// Nextcloud's people as the company's directory has them. Written by Medicarche; changes are put back.
+//
+// "check" says as a JSON list what differs, and changes nothing; "apply" changes it. Both as www-data. Standard input:
+// a JSON object: `settings` of user_ldap, and `people`: login → role.
+//
+// Nextcloud asks the directory itself when somebody logs in. What it doesn't do is here: an administrator's group, and
+// the end of what somebody has left open.
+
+declare(strict_types=1);
+
+define('OC_CONSOLE', 1);
+require '/var/www/nextcloud/lib/base.php';
+
+use OCA\User_LDAP\User_Proxy;
+use OCP\App\IAppManager;
+use OCP\IConfig;
+use OCP\IDBConnection;
+use OCP\IGroupManager;
+use OCP\IUserManager;
+use OCP\Server;
+
+final class Medicarche_Directory
+{
+    /** the first directory's, as Nextcloud itself names them; there is no second one */
+    private const PREFIX = 's01';
+
+    /** @param array{settings: array<string, string>, people: array<string, string>} $wanted */
+    public function __construct(private array $wanted, private IDBConnection $database, private IConfig $config)
+    {
+    }
+
+    /** @return list<string> */
+    public function differences(): array
+    {
+        $found = [];
+        foreach ($this->changed() as $name) {
+            $found[] = "the directory's setting $name";
+        }
+        $known = $this->known();
+        foreach (array_diff(array_keys($this->wanted['people']), $known) as $login) {
+            $found[] = "$login isn't known yet";
+        }
+        $administrators = $this->administrators();
+        foreach ($this->wanted['people'] as $login => $role) {
+            if (($role === 'administrator') !== in_array($login, $administrators, true)) {
+                $found[] = $role === 'administrator' ? "$login is to be an administrator" : "$login is an administrator";
+            }
+        }
+        foreach ($this->gone($known) as $login) {
+            $found[] = "$login isn't let in any more";
+        }
+        return $found;
+    }
+
+    public function apply(): void
+    {
+        foreach ($this->changed() as $name) {
+            $this->config->setAppValue('user_ldap', self::PREFIX . $name, $this->wanted['settings'][$name]);
+        }
+        foreach ($this->gone($this->known()) as $login) {
+            $this->put_out($login);
+        }
+        $proxy = Server::get(User_Proxy::class);
+        $users = Server::get(IUserManager::class);
+        if (!in_array($proxy, $users->getBackends(), true)) {
+            // the app came up before the directory was set
+            $users->registerBackend($proxy);
+        }
+        $group = Server::get(IGroupManager::class)->get('admin');
+        $known = $this->known();
+        $administrators = $this->administrators();
+        foreach ($this->wanted['people'] as $login => $role) {
+            // PHP makes numbers of what looks like one
+            $login = (string) $login;
+            if (!in_array($login, $known, true)) {
+                $name = $proxy->loginName2UserName($login);
+                if ($name !== $login) {
+                    throw new RuntimeException($name === false
+                        ? "$login: the directory doesn't show this person to Nextcloud"
+                        : "$login: a local account of Nextcloud has this name: remove it (`occ user:delete $login`)");
+                }
+            }
+            if ($role === 'administrator' && !in_array($login, $administrators, true)) {
+                $group->addUser($users->get($login));
+            } elseif ($role !== 'administrator' && in_array($login, $administrators, true)) {
+                $this->delete('group_user', $login, 'admin');
+            }
+        }
+    }
+
+    /** @return list<string> names of settings, never what they say: a password is among them */
+    private function changed(): array
+    {
+        return array_keys(array_filter(
+            $this->wanted['settings'],
+            fn(string $value, string $name) => $this->config->getAppValue('user_ldap', self::PREFIX . $name) !== $value,
+            ARRAY_FILTER_USE_BOTH
+        ));
+    }
+
+    /** @return list<string> whom Nextcloud knows from the directory */
+    private function known(): array
+    {
+        return $this->column('SELECT owncloud_name FROM *PREFIX*ldap_user_mapping');
+    }
+
+    /** @return list<string> */
+    private function administrators(): array
+    {
+        return $this->column("SELECT uid FROM *PREFIX*group_user WHERE gid = 'admin'");
+    }
+
+    /** @param list<string> $known
+     *  @return list<string> who isn't let in any more, and has left something open: a session, an app's password, a group */
+    private function gone(array $known): array
+    {
+        $open = [
+            ...$this->column('SELECT DISTINCT uid FROM *PREFIX*authtoken'),
+            ...$this->column('SELECT DISTINCT uid FROM *PREFIX*group_user'),
+        ];
+        $here = array_map(strval(...), array_keys($this->wanted['people']));
+        return array_values(array_intersect(array_diff($known, $here), $open));
+    }
+
+    private function put_out(string $login): void
+    {
+        $this->delete('authtoken', $login);
+        $this->delete('group_user', $login);
+    }
+
+    private function delete(string $table, string $login, ?string $group = null): void
+    {
+        $query = $this->database->getQueryBuilder();
+        $query->delete($table)->where($query->expr()->eq('uid', $query->createNamedParameter($login)));
+        if ($group !== null) {
+            $query->andWhere($query->expr()->eq('gid', $query->createNamedParameter($group)));
+        }
+        $query->executeStatement();
+    }
+
+    /** @return list<string> */
+    private function column(string $query): array
+    {
+        return array_map(strval(...), $this->database->executeQuery($query)->fetchAll(PDO::FETCH_COLUMN));
+    }
+}
+
+Server::get(IAppManager::class)->loadApp('user_ldap');
+$directory = new Medicarche_Directory(
+    json_decode(stream_get_contents(STDIN), true, flags: JSON_THROW_ON_ERROR),
+    Server::get(IDBConnection::class),
+    Server::get(IConfig::class)
+);
+try {
+    if ($argv[1] === 'check') {
+        echo json_encode($directory->differences(), JSON_THROW_ON_ERROR), "\n";
+    } else {
+        $directory->apply();
+    }
+} catch (Throwable $error) {
+    fwrite(STDERR, $error->getMessage() . "\n");
+    exit(1);
+}

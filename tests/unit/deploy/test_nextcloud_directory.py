@@ -1,0 +1,142 @@
+"""Nextcloud in a company with a directory: what it is told of it, and what the directory lets it see."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from deploy_job import job_of
+from medicarche import deploy
+from medicarche.deploy.applications.nextcloud import operations
+from medicarche.deploy.templating import render
+from medicarche.spec import Environment, load_environment
+from medicarche.ssh import ensure_key_pair
+
+FOLDER = Path(__file__).parents[3] / "environments"
+TEMPLATES = Path(deploy.__file__).parent / "applications/directory/templates"
+BASE = "dc=directory,dc=internal"
+#: who is what in Nextcloud
+ROLES = {"communication": "user", "dsi": "administrator"}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What is known of an instance."""
+
+    name: str
+    private_address: str
+    floating_address: str
+    id: str = "1"
+
+
+@pytest.fixture(name="environment", scope="module")
+def _environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """The example's, with Nextcloud in Odoo's place."""
+    folder = tmp_path_factory.mktemp("environment")
+    shutil.copy(FOLDER / "example-people.csv", folder)
+    content = YAML().load((FOLDER / "example-directory.yaml").read_text(encoding="utf-8"))
+    del content["applications"]["odoo"]
+    content["applications"]["nextcloud"] = {
+        "kind": "nextcloud",
+        "instance": "odoo",
+        "port": 8806,
+        "title": "Fichiers",
+        "settings": {"administrator": "secours", "archive": "nextcloud.tar.gz", "sha256": "0" * 64},
+        "roles": ROLES,
+        "egress": ["dns", "packages"],
+    }
+    file = folder / "environment.yaml"
+    with file.open("w", encoding="utf-8") as stream:
+        YAML().dump(content, stream)
+    return load_environment(
+        file, check_settings=deploy.check_settings, private_listeners=deploy.listeners, traits=deploy.traits
+    )
+
+
+@pytest.fixture(name="told")
+def _told(environment: Environment, tmp_path: Path) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    """Application's name → what is told of it, and of its instance."""
+    ensure_key_pair(tmp_path, environment.key_pair)
+    names = ("directory", "website", "syncthing", "odoo")
+    machines = [Machine(name, f"172.21.0.{n}", f"10.20.20.{n}") for n, name in enumerate(names, 110)]
+    job = json.loads(json.dumps(job_of(environment, machines, tmp_path)))
+    return {part["name"]: (part, inst) for inst in job["instances"] for part in inst["applications"]}
+
+
+def _asks(application: dict[str, Any]) -> dict[str, Any]:
+    found = operations._directory(application)  # noqa: SLF001 - what the operation is told
+    assert found is not None
+    return found
+
+
+def test_it_asks_over_tls_with_an_account_of_its_own_for_its_own_people(told: Any) -> None:  # noqa: ANN401 - JSON
+    application, _ = told["nextcloud"]
+    settings = _asks(application)["settings"]
+    assert (settings["ldap_host"], settings["ldap_port"]) == ("ldaps://172.21.0.110", "636")
+    assert settings["ldap_turn_off_cert_check"] == "0"
+    assert settings["ldap_dn"] == f"cn=nextcloud,ou=services,{BASE}"
+    password = base64.b64decode(settings["ldap_agent_password"]).decode()
+    assert password == application["secrets"]["directory"] == told["directory"][0]["secrets"][
+        "service/nextcloud"
+    ]
+    among = "".join(f"(memberOf=cn={group},ou=groups,{BASE})" for group in ("dsi", "communication"))
+    assert settings["ldap_userlist_filter"] == f"(|{among})"
+    assert settings["ldap_login_filter"] == f"(&(uid=%uid)(|{among}))"
+    # a login's files are found again by the login
+    assert settings["ldap_expert_username_attr"] == settings["ldap_expert_uuid_user_attr"] == "uid"
+    assert all(isinstance(value, str) for value in settings.values()), "Nextcloud keeps words"
+
+
+def test_it_is_told_the_people_of_its_groups_and_what_each_is(
+    told: Any,  # noqa: ANN401 - JSON
+    environment: Environment,
+) -> None:
+    directory = environment.directory
+    assert directory is not None
+    expected = {
+        member.login: "administrator" if "dsi" in member.groups else "user"
+        for member in directory.members
+        if set(member.groups) & set(ROLES)
+    }
+    assert _asks(told["nextcloud"][0])["people"] == expected
+    assert set(expected.values()) == {"administrator", "user"}
+
+
+def test_it_believes_the_environments_authority_and_reads_it_again(told: Any) -> None:  # noqa: ANN401 - JSON
+    application, instance = told["nextcloud"]
+    files = {file.path: file for file in operations.files(application, instance)}
+    assert files["/etc/medicarche/authority.pem"].content == application["directory"]["authority"]
+    assert "TLS_CACERT /etc/medicarche/authority.pem\nTLS_REQCERT demand\n" in files["/etc/ldap/ldap.conf"].content
+    (apache,) = [u for u in operations.units(application, files) if u.name == "apache2.service"]
+    assert {"/etc/ldap/ldap.conf", "/etc/medicarche/authority.pem"} <= set(apache.configuration)
+    # the password goes by the standard input alone
+    assert not [path for path, f in files.items() if application["secrets"]["directory"] in f.content]
+
+
+def test_without_a_directory_it_has_nothing_of_it(told: Any) -> None:  # noqa: ANN401 - JSON
+    application, instance = told["nextcloud"]
+    alone = application | {"directory": None}
+    assert operations._directory(alone) is None  # noqa: SLF001 - as above
+    paths = {file.path for file in operations.files(alone, instance)}
+    assert not {"/etc/ldap/ldap.conf", "/etc/medicarche/authority.pem"} & paths
+
+
+def test_who_shares_with_others_may_list_them_and_nobody_else_may(told: Any) -> None:  # noqa: ANN401 - JSON
+    application, instance = told["directory"]
+    assert {s["name"]: s["lists"] for s in application["directory"]["services"]} == {
+        "website": False,
+        "nextcloud": True,
+    }
+    text = render(TEMPLATES, "slapd.conf.j2", application=application, **instance)
+    limits = [line for line in text.splitlines() if line.startswith("limits ")]
+    # the first that fits counts (slapd.conf(5))
+    assert limits[0] == f'limits dn.exact="cn=nextcloud,ou=services,{BASE}" size=2000 time=10'
+    assert f'limits dn.onelevel="ou=services,{BASE}" size=2 time=10' in limits[1:]
+    assert not [line for line in limits if "website" in line]
