@@ -282,7 +282,7 @@ def test_an_applications_account_sees_its_own_people_without_passwords(
             seen |= {str(entry.uid.value) for entry in connection.entries}
             assert not asked.seen(connection) & set(_PRIVATE), "it reads what is secret"
         assert seen == known
-        # nor can it list them all, unless its people look for each other; see anything else, or change anything
+        # nor can it list them all, unless its people look for each other; see or change anything else
         connection.search(f"ou=people,{asked.base}", "(objectClass=*)", LEVEL)
         if KINDS[user.kind].lists_people:
             assert {str(entry.entry_dn) for entry in connection.entries} == set(map(asked.person, known))
@@ -532,6 +532,9 @@ def test_who_leaves_is_out_of_everything_and_who_joins_or_moves_is_there(  # noq
         assert idle.returncode == 0, idle.stdout
     assert asked.lets_in(asked.person(leaver.login), company.password(leaver.login))
     assert not asked.lets_in(asked.person(leaver.login), left), "an account of old came to life again"
+    # who comes back is in again everywhere
+    back = {v.application: v.role for v in company.visits(company.users, [leaver])}
+    assert back == {user.name: company.role(user, leaver) for user in company.users}
 
 
 def _provision(run_medicarche: Run) -> None:

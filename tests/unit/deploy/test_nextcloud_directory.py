@@ -71,7 +71,7 @@ def _told(environment: Environment, tmp_path: Path) -> dict[str, tuple[dict[str,
 
 
 def _asks(application: dict[str, Any]) -> dict[str, Any]:
-    found = operations._directory(application)  # noqa: SLF001 - what the operation is told
+    found = operations._directory(application)
     assert found is not None
     return found
 
@@ -83,9 +83,11 @@ def test_it_asks_over_tls_with_an_account_of_its_own_for_its_own_people(told: An
     assert settings["ldap_turn_off_cert_check"] == "0"
     assert settings["ldap_dn"] == f"cn=nextcloud,ou=services,{BASE}"
     password = base64.b64decode(settings["ldap_agent_password"]).decode()
-    assert password == application["secrets"]["directory"] == told["directory"][0]["secrets"][
-        "service/nextcloud"
-    ]
+    assert (
+        password
+        == application["secrets"]["directory"]
+        == told["directory"][0]["secrets"]["service/nextcloud"]
+    )
     among = "".join(f"(memberOf=cn={group},ou=groups,{BASE})" for group in ("dsi", "communication"))
     assert settings["ldap_userlist_filter"] == f"(|{among})"
     assert settings["ldap_login_filter"] == f"(&(uid=%uid)(|{among}))"
@@ -113,7 +115,10 @@ def test_it_believes_the_environments_authority_and_reads_it_again(told: Any) ->
     application, instance = told["nextcloud"]
     files = {file.path: file for file in operations.files(application, instance)}
     assert files["/etc/medicarche/authority.pem"].content == application["directory"]["authority"]
-    assert "TLS_CACERT /etc/medicarche/authority.pem\nTLS_REQCERT demand\n" in files["/etc/ldap/ldap.conf"].content
+    assert (
+        "TLS_CACERT /etc/medicarche/authority.pem\nTLS_REQCERT demand\n"
+        in files["/etc/ldap/ldap.conf"].content
+    )
     (apache,) = [u for u in operations.units(application, files) if u.name == "apache2.service"]
     assert {"/etc/ldap/ldap.conf", "/etc/medicarche/authority.pem"} <= set(apache.configuration)
     # the password goes by the standard input alone
@@ -123,7 +128,7 @@ def test_it_believes_the_environments_authority_and_reads_it_again(told: Any) ->
 def test_without_a_directory_it_has_nothing_of_it(told: Any) -> None:  # noqa: ANN401 - JSON
     application, instance = told["nextcloud"]
     alone = application | {"directory": None}
-    assert operations._directory(alone) is None  # noqa: SLF001 - as above
+    assert operations._directory(alone) is None
     paths = {file.path for file in operations.files(alone, instance)}
     assert not {"/etc/ldap/ldap.conf", "/etc/medicarche/authority.pem"} & paths
 

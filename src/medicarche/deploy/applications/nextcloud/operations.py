@@ -115,8 +115,8 @@ def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
 def _directory(application: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the settings of Nextcloud's ``user_ldap`` for our directory, and who is what; None without one.
 
-    Their names are those in its documentation, "LDAP Configuration API". Groups aren't asked for: what somebody
-    may do follows from the roles of the environment file, and the service's account sees no groups.
+    Their names are those in its documentation, "LDAP Configuration API". Groups aren't asked for: what
+    somebody may do follows from the roles of the environment file, and the service's account sees no groups.
     """
     directory = application["directory"]
     if not directory:
@@ -139,7 +139,7 @@ def _directory(application: Mapping[str, Any]) -> dict[str, Any] | None:
         "ldap_display_name": "cn",
         "ldap_email_attr": "mail",
         "ldap_attributes_for_user_search": "cn\nuid\nmail",
-        # somebody's files are the login's, as all of the directory is: a login is never given to somebody else
+        # somebody's files are the login's: one is never given to somebody else
         "ldap_expert_username_attr": "uid",
         "ldap_expert_uuid_user_attr": "uid",
         "ldap_cache_ttl": str(_REMEMBERED),

@@ -47,6 +47,9 @@ final class Medicarche_Directory
                 $found[] = $role === 'administrator' ? "$login is to be an administrator" : "$login is an administrator";
             }
         }
+        foreach ($this->back() as $login) {
+            $found[] = "$login is back";
+        }
         foreach ($this->gone($known) as $login) {
             $found[] = "$login isn't let in any more";
         }
@@ -60,6 +63,11 @@ final class Medicarche_Directory
         }
         foreach ($this->gone($this->known()) as $login) {
             $this->put_out($login);
+        }
+        foreach ($this->back() as $login) {
+            // as Nextcloud itself would at the next search for somebody; until then it refuses the log-in
+            $this->config->deleteUserValue($login, 'user_ldap', 'isDeleted');
+            $this->config->deleteUserValue($login, 'user_ldap', 'foundDeleted');
         }
         $proxy = Server::get(User_Proxy::class);
         $users = Server::get(IUserManager::class);
@@ -121,6 +129,13 @@ final class Medicarche_Directory
         ];
         $here = array_map(strval(...), array_keys($this->wanted['people']));
         return array_values(array_intersect(array_diff($known, $here), $open));
+    }
+
+    /** @return list<string> who is let in, and whom Nextcloud has marked as gone when it didn't find them */
+    private function back(): array
+    {
+        $marked = $this->config->getUsersForUserValue('user_ldap', 'isDeleted', '1');
+        return array_values(array_intersect(array_map(strval(...), array_keys($this->wanted['people'])), $marked));
     }
 
     private function put_out(string $login): void
