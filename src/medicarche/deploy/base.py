@@ -81,7 +81,7 @@ def deploy(instance: Mapping[str, Any]) -> None:
     run("services", services, units)
     ssh_accounts.let_in(instance)
     if instance["exporters"] and told:
-        run("databases' accounts for the supervision", accounts, told)
+        run("databases' accounts for the supervision", accounts, told, supervised.procedures(instance))
     for module, application in parts:
         module.deploy(application, instance)
     # last: one of the applications may be the directory itself

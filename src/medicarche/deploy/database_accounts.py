@@ -5,6 +5,7 @@ Imported in the deployment's own process only.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from pyinfra.api.command import StringCommand
 
-__all__ = ["DATABASES", "Accounts", "accounts", "leave"]
+__all__ = ["DATABASES", "Accounts", "Procedure", "accounts", "leave"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +42,60 @@ class _Account:
     drop: str
 
 
-#: at most so many connections: the exporter holds one, a second while it is restarted
+@dataclass(frozen=True, slots=True)
+class Procedure:
+    """A procedure of MariaDB that counts what its caller must not read.
+
+    Attributes:
+        name: in the database `_OURS`.
+        owner: with whose rights it looks; the caller has none but to call it.
+        body: its statements.
+    """
+
+    name: str
+    owner: str
+    body: str
+
+    @property
+    def shown(self) -> tuple[str, str]:
+        """What the account's question shows of it where it is right: the right to call it, and itself."""
+        return (
+            f"GRANT EXECUTE ON PROCEDURE `{_OURS}`.`{self.name}` TO `prometheus`@`localhost`",
+            f"procedure {self.name} {self._digest}",
+        )
+
+    @property
+    def make(self) -> str:
+        """The statements that make it, for a client that knows delimiters."""
+        return (
+            f"CREATE DATABASE IF NOT EXISTS {_OURS};\nDELIMITER //\n"
+            f"CREATE DEFINER={self.owner} PROCEDURE {_OURS}.{self.name}()\n"
+            f"READS SQL DATA SQL SECURITY DEFINER COMMENT '{self._digest}'\n{self.body.strip()} //\n"
+            f"DELIMITER ;\nGRANT EXECUTE ON PROCEDURE {_OURS}.{self.name} TO prometheus@localhost;\n"
+        )
+
+    @property
+    def _digest(self) -> str:
+        return hashlib.sha256(f"{self.owner}\n{self.body}".encode()).hexdigest()
+
+
+#: the database of our procedures, beside those of the applications
+_OURS = "medicarche"
+#: at most so many connections: the exporter holds one, two while it is restarted; a procedure's caller one
 _CONNECTIONS = 3
 DATABASES: Final[Mapping[str, _Account]] = {
     "mariadb": _Account(
         client="mariadb --batch --skip-column-names",
-        shown="SHOW GRANTS FOR prometheus@localhost",
-        # nothing but to log in: who may ask for the status is everybody
+        shown="SHOW GRANTS FOR prometheus@localhost;"
+        " SELECT CONCAT('procedure ', ROUTINE_NAME, ' ', ROUTINE_COMMENT) FROM information_schema.ROUTINES"
+        " WHERE ROUTINE_SCHEMA = 'medicarche' ORDER BY ROUTINE_NAME",
+        # nothing but to log in, and to call our procedures: who may ask for the status is everybody
         right="GRANT USAGE ON *.* TO `prometheus`@`localhost` IDENTIFIED VIA unix_socket"
         f" WITH MAX_USER_CONNECTIONS {_CONNECTIONS}",
         make="CREATE USER prometheus@localhost IDENTIFIED VIA unix_socket"
         f" WITH MAX_USER_CONNECTIONS {_CONNECTIONS};",
-        drop="DROP USER IF EXISTS prometheus@localhost;",
+        # the account last: as long as it is there, what is left is seen
+        drop=f"DROP DATABASE IF EXISTS {_OURS}; DROP USER IF EXISTS prometheus@localhost;",
     ),
     "postgresql": _Account(
         client="runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -1 -f -",
@@ -91,17 +134,24 @@ class Accounts(FactBase[dict[str, str]]):
 
 
 @operation()
-def accounts(databases: Sequence[str]) -> Generator[StringCommand, None, None]:
-    """Give each database its account, with these rights and no others."""
-    yield from list(_wanted(ask(Accounts, databases=databases), databases))
+def accounts(
+    databases: Sequence[str], procedures: Sequence[Procedure] = ()
+) -> Generator[StringCommand, None, None]:
+    """Give each database its account, with these rights and no others; ``procedures`` are MariaDB's."""
+    yield from list(_wanted(ask(Accounts, databases=databases), databases, procedures))
 
 
-def _wanted(found: dict[str, str], databases: Sequence[str]) -> Iterator[StringCommand]:
+def _wanted(
+    found: dict[str, str], databases: Sequence[str], procedures: Sequence[Procedure]
+) -> Iterator[StringCommand]:
     for database in databases:
         account = DATABASES[database]
-        if found.get(database) != account.right:
+        theirs = sorted(procedures, key=lambda each: each.name) if database == "mariadb" else []
+        callable_, there = zip(*(each.shown for each in theirs), strict=True) if theirs else ((), ())
+        if found.get(database) != "\n".join([account.right, *callable_, *there]):
             note(f"{database}: the supervision's account {'differs' if database in found else 'is missing'}")
-            yield shell(account.client, f"{account.drop}\n{account.make}\n")
+            made = "".join(each.make for each in theirs)
+            yield shell(account.client, f"{account.drop}\n{account.make}\n{made}")
 
 
 @operation()

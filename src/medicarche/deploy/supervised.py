@@ -13,6 +13,7 @@ from pyinfra.api.operation import operation
 
 from medicarche.deploy.asking import ask
 from medicarche.deploy.database_accounts import DATABASES
+from medicarche.deploy.figures import FIGURES, TEXT_FILES
 from medicarche.deploy.leftovers import Leftovers
 from medicarche.deploy.operations import File, Unit, note, shell
 from medicarche.deploy.packages import purge_command
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
 
     from pyinfra.api.command import StringCommand
 
+    from medicarche.deploy.database_accounts import Procedure
+    from medicarche.deploy.figures import Figures
     from medicarche.spec.supervision import Exporter
 
-__all__ = ["Remains", "databases", "files", "packages", "units", "withdraw"]
+__all__ = ["Remains", "databases", "files", "packages", "procedures", "units", "withdraw"]
 
 _TEMPLATES = Path(__file__).parent / "templates" / "supervised"
 _SYSTEMD = "/etc/systemd/system"
@@ -62,7 +65,7 @@ def files(instance: Mapping[str, Any]) -> list[File]:
             File(path, render(_TEMPLATES, template, **values), mode=mode)
             for path, (template, mode) in _written(exporter).items()
         ]
-    return found
+    return found + [file for figures in _figures(instance) for file in figures.files()]
 
 
 def units(instance: Mapping[str, Any]) -> list[Unit]:
@@ -72,12 +75,24 @@ def units(instance: Mapping[str, Any]) -> list[Unit]:
     agents = [
         Unit(f"{exporter.program}.service", tuple(_written(exporter))) for exporter in _agents(instance)
     ]
-    return [Unit(_OWN_UNIT.rpartition("/")[2], (_OWN_METRICS, _OWN_UNIT)), *agents]
+    told = [Unit(figures.timer, (figures.timer_file,)) for figures in _figures(instance)]
+    return [Unit(_OWN_UNIT.rpartition("/")[2], (_OWN_METRICS, _OWN_UNIT)), *agents, *told]
 
 
 def databases(instance: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the databases whose figures are shown."""
     return tuple(exporter.job for exporter in _agents(instance) if exporter.job in DATABASES)
+
+
+def procedures(instance: Mapping[str, Any]) -> tuple[Procedure, ...]:
+    """Return the procedures of its database that count for the supervision."""
+    return tuple(figures.procedure for figures in _figures(instance))
+
+
+def _figures(instance: Mapping[str, Any]) -> list[Figures]:
+    """Return what tells figures of the instance's applications; nothing where nobody supervises."""
+    kinds = {application["kind"] for application in instance["applications"]} if instance["exporters"] else ()
+    return [figures for kind, figures in FIGURES.items() if kind in kinds]
 
 
 def _agents(instance: Mapping[str, Any]) -> list[Exporter]:
@@ -96,7 +111,10 @@ def _written(exporter: Exporter) -> dict[str, tuple[str, str]]:
 class Remains(Leftovers):
     """Agents' files and packages that are in the instance."""
 
-    paths = tuple(path for exporter in EXPORTERS for path in _written(exporter))
+    paths = (
+        *(path for exporter in EXPORTERS for path in _written(exporter)),
+        *(path for figures in FIGURES.values() for path in figures.paths),
+    )
     programs = tuple(exporter.program for exporter in EXPORTERS)
 
 
@@ -108,14 +126,18 @@ def withdraw() -> Generator[StringCommand, None, None]:
         return
     for name in found:
         note(f"{name}: must not be there")
-    unit = _OWN_UNIT.rpartition("/")[2]
+    # a timer before what it starts
+    theirs = [unit for figures in FIGURES.values() for unit in (figures.timer, figures.service)]
+    stopped = shlex.join([_OWN_UNIT.rpartition("/")[2], *theirs])
     there = shlex.join(name for name in found if name.startswith("/"))
     installed = [name for name in found if not name.startswith("/")]
     # touched first: they are due for loading it then, however soon after this the run may be killed
     loaded = shlex.join(_LOADED)
     yield shell(
-        f"{{ touch --no-create -- {loaded}; }} && {{ systemctl disable -q --now {unit} || true; }}"
-        f" && rm -f -- {there} /var/lib/prometheus/node-exporter/medicarche-*.prom && systemctl daemon-reload"
+        f"{{ touch --no-create -- {loaded}; }}"
+        # one by one: one that isn't there mustn't keep the others
+        f" && for unit in {stopped}; do systemctl disable -q --now $unit || true; done"
+        f" && rm -f -- {there} {TEXT_FILES}/medicarche-*.prom* && systemctl daemon-reload"
     )
     if installed:
         yield shell(purge_command(installed))

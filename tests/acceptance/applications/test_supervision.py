@@ -92,9 +92,14 @@ def test_every_panel_for_grafana_has_figures_of_all_that_is_declared(
     """Each query of each dashboard, asked of Prometheus itself with every choice at once."""
     deployed = _deployed(environment)
     looks_at_cloud = any("cloud" in a.egress for a in deployed if a.kind == "supervision")
-    # a service that no application has has no figures
-    services = {service for a in deployed for service in a.traits.services}
-    prefixes = {"apache": "apache_", "mariadb": "mysql_", "postgresql": "pg_"}
+    # a service that no application has has no figures, nor has an application that isn't there
+    services = {service for a in deployed for service in a.traits.services} | {a.kind for a in deployed}
+    prefixes = {
+        "apache": "apache_",
+        "mariadb": "mysql_",
+        "nextcloud": "medicarche_nextcloud_",
+        "postgresql": "pg_",
+    }
 
     def measured(query: str) -> bool:
         of = {service for service, prefix in prefixes.items() if re.search(rf"\b{prefix}", query)}

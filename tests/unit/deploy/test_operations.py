@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from pyinfra.context import ctx_host
 from medicarche.deploy import database_accounts, operations, packages
 from medicarche.deploy.applications.wordpress.operations import SiteDifferences
 from medicarche.deploy.asking import Together
-from medicarche.deploy.database_accounts import DATABASES, Accounts
+from medicarche.deploy.database_accounts import DATABASES, Accounts, Procedure
 from medicarche.deploy.operations import File, FileStates, Unit, UnitState, UnitStates
 from medicarche.deploy.packages import Packages, PackageState
 
@@ -219,13 +220,43 @@ def test_a_databases_account_has_these_rights_and_no_others(
     shown: str | None, said: list[str], details: list[str]
 ) -> None:
     found = {"postgresql": DATABASES["postgresql"].right} | ({"mariadb": shown} if shown else {})
-    made = list(database_accounts._wanted(found, ("mariadb", "postgresql")))
+    made = list(database_accounts._wanted(found, ("mariadb", "postgresql"), ()))
     assert details == said
     assert len(made) == len(said)
     for command in made:
         read = str(command.connector_arguments["_stdin"])
         # what it had goes with it
         assert read.index("DROP USER IF EXISTS") < read.index("CREATE USER")
+
+
+def test_a_procedure_is_made_again_where_it_or_its_right_differs(details: list[str]) -> None:
+    procedure = Procedure("counts", "'reader'@'localhost'", "BEGIN SELECT 1; END")
+    account = DATABASES["mariadb"]
+    right = "\n".join([account.right, *procedure.shown])
+    assert list(database_accounts._wanted({"mariadb": right}, ("mariadb",), [procedure])) == []
+    other = replace(procedure, body="BEGIN SELECT 2; END")
+    for shown in (
+        account.right,
+        "\n".join([account.right, *other.shown]),
+        f"{account.right}\n{procedure.shown[1]}",
+    ):
+        (command,) = database_accounts._wanted({"mariadb": shown}, ("mariadb",), [procedure])
+        read = str(command.connector_arguments["_stdin"])
+        order = (
+            "DROP DATABASE",
+            "DROP USER",
+            "CREATE USER",
+            "CREATE DATABASE",
+            "CREATE DEFINER",
+            "GRANT EXECUTE",
+        )
+        assert sorted(order, key=read.index) == list(order)
+        assert procedure.body in read
+    # one that isn't wanted any more goes, and PostgreSQL has none
+    assert len(list(database_accounts._wanted({"mariadb": right}, ("mariadb",), ()))) == 1
+    postgresql = {"postgresql": DATABASES["postgresql"].right}
+    assert list(database_accounts._wanted(postgresql, ("postgresql",), [procedure])) == []
+    assert set(details) == {"mariadb: the supervision's account differs"}
 
 
 def test_accounts_that_nobody_uses_go(details: list[str]) -> None:
