@@ -46,40 +46,25 @@ class _Account:
 class Procedure:
     """A procedure of MariaDB that counts what its caller must not read.
 
+    It looks with the rights of an account of its own, at which nobody logs in.
+
     Attributes:
-        name: in the database `_OURS`.
-        owner: with whose rights it looks; the caller has none but to call it.
+        name: in our database, `_OURS`.
+        reads: the database that it may look at.
         body: its statements.
     """
 
     name: str
-    owner: str
+    reads: str
     body: str
 
     @property
-    def shown(self) -> tuple[str, str]:
-        """What the account's question shows of it where it is right: the right to call it, and itself."""
-        return (
-            f"GRANT EXECUTE ON PROCEDURE `{_OURS}`.`{self.name}` TO `prometheus`@`localhost`",
-            f"procedure {self.name} {self._digest}",
-        )
-
-    @property
-    def make(self) -> str:
-        """The statements that make it, for a client that knows delimiters."""
-        return (
-            f"CREATE DATABASE IF NOT EXISTS {_OURS};\nDELIMITER //\n"
-            f"CREATE DEFINER={self.owner} PROCEDURE {_OURS}.{self.name}()\n"
-            f"READS SQL DATA SQL SECURITY DEFINER COMMENT '{self._digest}'\n{self.body.strip()} //\n"
-            f"DELIMITER ;\nGRANT EXECUTE ON PROCEDURE {_OURS}.{self.name} TO prometheus@localhost;\n"
-        )
-
-    @property
-    def _digest(self) -> str:
-        return hashlib.sha256(f"{self.owner}\n{self.body}".encode()).hexdigest()
+    def digest(self) -> str:
+        """What tells it from an earlier one; it is the procedure's comment."""
+        return hashlib.sha256(self.body.encode()).hexdigest()
 
 
-#: the database of our procedures, beside those of the applications
+#: the database of our procedures, beside those of the applications, and the account that owns them
 _OURS = "medicarche"
 #: at most so many connections: the exporter holds one, two while it is restarted; a procedure's caller one
 _CONNECTIONS = 3
@@ -88,14 +73,17 @@ DATABASES: Final[Mapping[str, _Account]] = {
         client="mariadb --batch --skip-column-names",
         shown="SHOW GRANTS FOR prometheus@localhost;"
         " SELECT CONCAT('procedure ', ROUTINE_NAME, ' ', ROUTINE_COMMENT) FROM information_schema.ROUTINES"
-        " WHERE ROUTINE_SCHEMA = 'medicarche' ORDER BY ROUTINE_NAME",
+        " WHERE ROUTINE_SCHEMA = 'medicarche' ORDER BY ROUTINE_NAME;"
+        # where there is none the client ends with this
+        " SHOW CREATE USER medicarche@localhost; SHOW GRANTS FOR medicarche@localhost",
         # nothing but to log in, and to call our procedures: who may ask for the status is everybody
         right="GRANT USAGE ON *.* TO `prometheus`@`localhost` IDENTIFIED VIA unix_socket"
         f" WITH MAX_USER_CONNECTIONS {_CONNECTIONS}",
         make="CREATE USER prometheus@localhost IDENTIFIED VIA unix_socket"
         f" WITH MAX_USER_CONNECTIONS {_CONNECTIONS};",
         # the account last: as long as it is there, what is left is seen
-        drop=f"DROP DATABASE IF EXISTS {_OURS}; DROP USER IF EXISTS prometheus@localhost;",
+        drop=f"DROP DATABASE IF EXISTS {_OURS}; DROP USER IF EXISTS {_OURS}@localhost;"
+        " DROP USER IF EXISTS prometheus@localhost;",
     ),
     "postgresql": _Account(
         client="runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -1 -f -",
@@ -147,11 +135,46 @@ def _wanted(
     for database in databases:
         account = DATABASES[database]
         theirs = sorted(procedures, key=lambda each: each.name) if database == "mariadb" else []
-        callable_, there = zip(*(each.shown for each in theirs), strict=True) if theirs else ((), ())
-        if found.get(database) != "\n".join([account.right, *callable_, *there]):
+        if found.get(database) != account.right + _right(theirs):
             note(f"{database}: the supervision's account {'differs' if database in found else 'is missing'}")
-            made = "".join(each.make for each in theirs)
-            yield shell(account.client, f"{account.drop}\n{account.make}\n{made}")
+            yield shell(account.client, f"{account.drop}\n{account.make}\n{_made(theirs)}")
+
+
+def _right(procedures: Sequence[Procedure]) -> str:
+    """Return what is shown, besides the account's own, of procedures that are right."""
+    if not procedures:
+        return ""
+    owner, place = f"`{_OURS}`@`localhost`", f"`{_OURS}`"
+    lines = [
+        *(
+            f"GRANT EXECUTE ON PROCEDURE {place}.`{each.name}` TO `prometheus`@`localhost`"
+            for each in procedures
+        ),
+        *(f"procedure {each.name} {each.digest}" for each in procedures),
+        f"CREATE USER {owner} IDENTIFIED VIA unix_socket ACCOUNT LOCK",
+        f"GRANT USAGE ON *.* TO {owner} IDENTIFIED VIA unix_socket",
+        *(f"GRANT SELECT ON `{each.reads}`.* TO {owner}" for each in procedures),
+        *(f"GRANT EXECUTE ON PROCEDURE {place}.`{each.name}` TO {owner}" for each in procedures),
+    ]
+    return "".join(f"\n{line}" for line in lines)
+
+
+def _made(procedures: Sequence[Procedure]) -> str:
+    """Return the statements that make procedures, for a client that knows delimiters."""
+    if not procedures:
+        return ""
+    owner = f"{_OURS}@localhost"
+    return (
+        f"CREATE DATABASE {_OURS};\nCREATE USER {owner} IDENTIFIED VIA unix_socket ACCOUNT LOCK;\n"
+        + "".join(
+            # what it reads need not be there yet
+            f"GRANT SELECT ON {each.reads}.* TO {owner};\nDELIMITER //\n"
+            f"CREATE DEFINER={owner} PROCEDURE {_OURS}.{each.name}()\n"
+            f"READS SQL DATA SQL SECURITY DEFINER COMMENT '{each.digest}'\n{each.body.strip()} //\n"
+            f"DELIMITER ;\nGRANT EXECUTE ON PROCEDURE {_OURS}.{each.name} TO {owner}, prometheus@localhost;\n"
+            for each in procedures
+        )
+    )
 
 
 @operation()

@@ -37,11 +37,11 @@ class Figures:
 
     Attributes:
         kind: the application's.
-        owner: MariaDB's account that may read what the procedure counts.
+        reads: the application's database, in MariaDB.
     """
 
     kind: str
-    owner: str
+    reads: str
 
     @property
     def service(self) -> str:
@@ -71,7 +71,7 @@ class Figures:
     def procedure(self) -> Procedure:
         """The procedure that counts."""
         body = (_APPLICATIONS / self.kind / "metrics.sql").read_text(encoding="utf-8")
-        return Procedure(self.kind, self.owner, body)
+        return Procedure(self.kind, self.reads, body)
 
     def files(self) -> list[File]:
         """Return the files, the timer last: where it is right, so are the others."""
@@ -90,5 +90,5 @@ class Figures:
 
 #: kind → what tells its figures
 FIGURES: Final[Mapping[str, Figures]] = {
-    figures.kind: figures for figures in (Figures("nextcloud", "'www-data'@'localhost'"),)
+    figures.kind: figures for figures in (Figures("nextcloud", "nextcloud"),)
 }

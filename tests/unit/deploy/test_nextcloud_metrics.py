@@ -253,6 +253,8 @@ def test_its_account_writes_nothing_and_half_a_file_is_never_read() -> None:
     assert "ProtectSystem=strict" in lines
     # systemd opens it anew for each command: one that is cut off at each opening would be empty in the end
     assert f"StandardOutput=append:{written}.new" in lines
+    # else what is wrong would stand among the figures, and none could be read
+    assert "StandardError=journal" in lines
     commands = [line for line in lines if line.startswith("ExecStart")]
     assert commands == [
         f"ExecStartPre=+/usr/bin/rm -f {written}.new",

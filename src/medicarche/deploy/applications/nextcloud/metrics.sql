@@ -10,7 +10,7 @@ BEGIN
     FROM (SELECT '5m' AS name, 300 AS seconds UNION ALL SELECT '1h', 3600 UNION ALL SELECT '24h', 86400) within
     LEFT JOIN nextcloud.oc_authtoken token ON token.last_activity >= UNIX_TIMESTAMP() - within.seconds
     GROUP BY within.name;
-    -- OCP\Authentication\Token\IToken
+    -- numbers as in OCP.Authentication.Token.IToken
     SELECT 'tokens', kind.name, COUNT(token.id)
     FROM (SELECT 0 AS type, 'session' AS name UNION ALL SELECT 1, 'application') kind
     LEFT JOIN nextcloud.oc_authtoken token ON token.type = kind.type
@@ -36,7 +36,7 @@ BEGIN
     GROUP BY kind.name;
     SELECT 'database_bytes', '', COALESCE(SUM(DATA_LENGTH + INDEX_LENGTH), 0)
     FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'nextcloud';
-    -- OCP\Share\IShare; what a group's share becomes at one of its members isn't one of its own
+    -- numbers as in OCP.Share.IShare; what the share of a group becomes at a member is none of its own
     SELECT 'shares', kind.name, COUNT(share.id)
     FROM (
         SELECT 0 AS type, 'user' AS name
