@@ -328,7 +328,8 @@ def test_measuring_costs_little(machine: Host, watch: Watch, evidence: Evidence)
         ],
     )
     assert own > 0
-    assert (own + served) / 60 < 0.02
+    # half of what an agent may cost; measured: a quarter of a percent
+    assert (own + served) / 60 < 0.01
     assert kibibytes < 60 * 1024
 
 
