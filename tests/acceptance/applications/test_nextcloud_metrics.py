@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +133,8 @@ def test_its_figures_are_what_nextcloud_itself_says(  # noqa: PLR0917 - fixtures
     told = ocs("apps/serverinfo/api/v1/info?format=json&skipApps=true&skipUpdate=true")
     shares, active = told["nextcloud"]["shares"], told["activeUsers"]
     cron = machine.check_output(f"{_OCC} config:app:get core lastcron")
-    people = len(ocs("cloud/users")["users"])
+    listed = json.loads(machine.check_output(f"{_OCC} user:list --info --limit=100000 --output=json"))
+    backends = Counter(person["backend"] for person in listed.values())
     free, size = map(
         int,
         machine.check_output("df --block-size=1 --output=avail,size /var/lib/nextcloud | tail -1").split(),
@@ -163,8 +165,9 @@ def test_its_figures_are_what_nextcloud_itself_says(  # noqa: PLR0917 - fixtures
     assert found == expected
     (version,) = watch.query(f'medicarche_nextcloud_version_info{{instance="{instance.name}"}}')
     assert version[0]["version"] == status["version"]
-    accounts = watch.query(f'medicarche_nextcloud_accounts{{instance="{instance.name}"}}')
-    assert sum(value for _, value in accounts) == people
+    assert figure("accounts", backend="database") == backends["Database"]
+    # it keeps those who have left the directory, until somebody removes what they had
+    assert not backends["LDAP"] or figure("accounts", backend="directory") >= backends["LDAP"]
     # others write beside it
     assert abs(figure("disk_free_bytes") - free) < 256 * _MEBIBYTE
     assert _MEBIBYTE < figure("database_bytes") < size
