@@ -60,6 +60,7 @@ def files(instance: Mapping[str, Any]) -> list[File]:
             "address": instance["private_address"],
             "port": exporter.port,
             "inside": exporter.inside and exporter.inside.port,
+            "arguments": _arguments(exporter),
         }
         found += [
             File(path, render(_TEMPLATES, template, **values), mode=mode)
@@ -99,10 +100,15 @@ def _agents(instance: Mapping[str, Any]) -> list[Exporter]:
     return [exporter for exporter in EXPORTERS if exporter.job in instance["exporters"]]
 
 
+def _arguments(exporter: Exporter) -> str:
+    """Return the file of an agent's arguments; its package gives the usual one other rights when it comes."""
+    return f"/etc/prometheus/medicarche-{exporter.job}.arguments"
+
+
 def _written(exporter: Exporter) -> dict[str, tuple[str, str]]:
     """Return an exporter's files: path → template and mode."""
     return {
-        f"/etc/default/{exporter.program}": (f"{exporter.job}.default.j2", "644"),
+        _arguments(exporter): (f"{exporter.job}.arguments.j2", "644"),
         f"{_SYSTEMD}/{exporter.program}.service.d/medicarche.conf": ("agent.service.j2", "644"),
         **_BESIDES.get(exporter.job, {}),
     }

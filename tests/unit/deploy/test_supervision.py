@@ -269,8 +269,10 @@ def test_agents_listen_on_the_private_address_only(environment: Environment, tmp
 
     job = _job(environment, tmp_path)
     files = {f.path: f.content for f in supervised.files(job["syncthing"])}
-    assert "--web.listen-address=192.168.222.10:9100 " in files["/etc/default/prometheus-node-exporter"]
-    assert "--web.listen-address=192.168.222.10:9113 " in files["/etc/default/prometheus-nginx-exporter"]
+    assert (
+        "--web.listen-address=192.168.222.10:9100 " in files["/etc/prometheus/medicarche-instances.arguments"]
+    )
+    assert "--web.listen-address=192.168.222.10:9113 " in files["/etc/prometheus/medicarche-nginx.arguments"]
     assert "listen 127.0.0.1:9145;" in files["/etc/nginx/conf.d/medicarche-status.conf"]
     # an instance that serves nothing has no nginx
     assert not [path for path in (f.path for f in supervised.files(job["reserve"])) if "nginx" in path]
@@ -316,15 +318,15 @@ def test_a_services_agent_is_shown_on_the_private_address_and_asks_inside(
     job = _job(company, tmp_path)
     address = job["website"]["private_address"]
     files = {f.path: f.content for f in supervised.files(job["website"])}
-    assert f"--web.listen-address={address}:9104 " in files["/etc/default/prometheus-mysqld-exporter"]
-    apache = files["/etc/default/prometheus-apache-exporter"]
+    assert f"--web.listen-address={address}:9104 " in files["/etc/prometheus/medicarche-mariadb.arguments"]
+    apache = files["/etc/prometheus/medicarche-apache.arguments"]
     assert f"--web.listen-address={address}:9117 " in apache
     (asked,) = re.findall(r"--scrape_uri=http://(127\.0\.0\.1:\d+)/etat", apache)
     status = files["/etc/apache2/conf-enabled/medicarche-status.conf"]
     assert f"Listen {asked}\n" in status
     assert f"<VirtualHost {asked}>" in status
     odoo = {f.path: f.content for f in supervised.files(job["odoo"])}
-    assert "host=/run/postgresql" in odoo["/etc/default/prometheus-postgres-exporter"]
+    assert "host=/run/postgresql" in odoo["/etc/prometheus/medicarche-postgresql.arguments"]
     assert supervised.databases(job["website"]) == ("mariadb",)
     assert supervised.databases(job["odoo"]) == ("postgresql",)
     assert supervised.databases(job["syncthing"]) == ()
