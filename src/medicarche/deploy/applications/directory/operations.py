@@ -73,6 +73,11 @@ def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
             for service in directory["services"]
         ],
     }
+    if cloud := directory["cloud"]:
+        # every person gets an identity of their own there; see `identify`
+        account = cloud["account"]
+        wanted["services"].append({"name": account, "password": secrets[f"service/{account}"]})
+        wanted["cloud"] = True
     if ssh := directory["ssh"]:
         wanted["ssh"] = {
             "keys": ssh["keys"],
