@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PROJECT = Project(name=NAME)
 DOMAIN = f"domain/{NAME}"
-SECRET = "what keystone asks with"
+ASKED_WITH = "what keystone asks with"
 ROLES = {"dsi": "member", "direction": "reader"}
 
 
@@ -56,7 +56,7 @@ def wanted(roles: dict[str, str] | None = None, handed_over: str = "first") -> t
 @pytest.fixture(name="able")
 def _able(connections: Connections) -> Connections:
     """Connections that have a password to hand over."""
-    return replace(connections, asks_with=lambda _: SECRET)
+    return replace(connections, asks_with=lambda _: ASKED_WITH)
 
 
 def apply(connections: Connections, part: Plan, image: Path) -> None:
@@ -96,7 +96,7 @@ def test_roles_are_given_when_the_directory_answers_and_then_nothing_is_left(
     config = cloud.people.configurations[identifier]
     (address,) = (f["floating_ip_address"] for f in cloud.neutron.floatingips.values())
     assert config["ldap"]["url"] == f"ldaps://{address}:636"
-    assert config["ldap"]["password"] == SECRET
+    assert config["ldap"]["password"] == ASKED_WITH
     assert config["ldap"]["use_tls"] is False
     assert config["identity"] == {"driver": "ldap"}
     writes = len(cloud.faults.writes)
@@ -169,10 +169,10 @@ def test_another_password_or_authority_is_handed_over_once(
 ) -> None:
     provision(cloud, able, image, wanted())
     other = wanted(handed_over="second")
-    renewed = replace(able, asks_with=lambda _: SECRET.upper())
+    renewed = replace(able, asks_with=lambda _: ASKED_WITH.upper())
     provision(cloud, renewed, image, other)
     ((identifier, _),) = cloud.people.domains.items()
-    assert cloud.people.configurations[identifier]["ldap"]["password"] == SECRET.upper()
+    assert cloud.people.configurations[identifier]["ldap"]["password"] == ASKED_WITH.upper()
     assert plan(able, other).empty
 
 
