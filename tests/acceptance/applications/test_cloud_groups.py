@@ -1,4 +1,4 @@
-"""CLOUD-9, DIR-2: people of the directory are on the cloud itself, with the role of their group; nobody else is.
+"""CLOUD-9, DIR-2: people of the directory are on the cloud, with the role of their group; nobody else is.
 
 Each of them really asks Keystone for a token with the password that was handed over, and tries what it opens.
 """
@@ -24,6 +24,7 @@ from medicarche import cloud_directory, people
 from medicarche.deploy.directory import keystone_secret
 from medicarche.plan.resources import GroupRole
 from medicarche.planning import plan
+from medicarche.pytest_plugin.options import REQUIREMENT
 from medicarche.spec import cloud_groups
 from medicarche.spec.directory import base_of
 from medicarche.spec.people_file import COLUMNS
@@ -113,10 +114,13 @@ def roles_of(answer: requests.Response) -> set[str]:
 
 
 @pytest.fixture
-def expected(environment: Environment) -> dict[str, str]:
+def expected(request: pytest.FixtureRequest, environment: Environment) -> dict[str, str]:
     """Login → role of all who are to be on the cloud."""
     found = cloud_groups.people_of(environment)
     if not found:
+        # what isn't wanted is no doubt about what is required
+        told = request.node.user_properties
+        told[:] = [(key, value) for key, value in told if key != REQUIREMENT]
         pytest.skip("the environment file gives no group of the directory a role on the cloud")
     return found
 
@@ -157,7 +161,7 @@ def _first(expected: dict[str, str], role: str) -> str:
     pytest.skip(f"nobody of the directory is {role} on the cloud")
 
 
-# --- who gets in, and as what ---------------------------------------------------------------------------------
+# --- who gets in, and as what ----------------------------------------------------------------------------
 
 
 def test_each_person_of_the_groups_is_on_the_cloud_with_the_role_and_nobody_else(
@@ -221,12 +225,11 @@ def test_what_a_role_opens_and_what_it_does_not(
         assert gone.ok
     assert made.status_code == (CREATED if role == "member" else FORBIDDEN)
     flavor = {"flavor": {"name": "x", "vcpus": 1, "ram": 64, "disk": 1}}
-    assert (
-        requests.post(f"{compute}/flavors", json=flavor, headers=headers, timeout=60).status_code == FORBIDDEN
-    )
+    refused = requests.post(f"{compute}/flavors", json=flavor, headers=headers, timeout=60)
+    assert refused.status_code == FORBIDDEN
 
 
-# --- Keystone's own account ----------------------------------------------------------------------------------
+# --- Keystone's own account ------------------------------------------------------------------------------
 
 
 def test_keystone_sees_who_is_on_the_cloud_and_no_secret(  # noqa: PLR0917 - fixtures
@@ -286,7 +289,7 @@ def test_a_domain_and_roles_that_are_changed_by_hand_are_shown_and_put_back(
         assert {answer.status_code for answer in pool.map(cloud.ask, sorted(expected))} == {CREATED}
 
 
-# --- who moves and leaves ---------------------------------------------------------------------------------------
+# --- who moves and leaves --------------------------------------------------------------------------------
 
 
 def _written(environment: Environment, folder: Path, members: Iterable[Member]) -> str:
@@ -391,15 +394,14 @@ def test_who_leaves_or_moves_is_out_within_a_minute_with_every_token(  # noqa: P
     assert roles_of(cloud.ask(mover)) == INCLUDED["reader"]
 
 
-# --- without the directory -----------------------------------------------------------------------------------
+# --- without the directory -------------------------------------------------------------------------------
 
 
 @contextmanager
 def _without(machine: Host, how: str) -> Iterator[None]:
     stop, start = {
         "stopped": ("systemctl stop slapd", "systemctl start slapd"),
-        "hanging": ("pkill -STOP -x slapd", "pkill -CONT -x slapd"),
-        "gone": ("ip link set dev eth0 down", ""),
+        "hanging": ("systemctl kill --signal=STOP slapd", "systemctl kill --signal=CONT slapd"),
     }[how]
     machine.check_output(stop)
     try:
@@ -410,7 +412,7 @@ def _without(machine: Host, how: str) -> Iterator[None]:
 
 @pytest.mark.alone
 @pytest.mark.parametrize("how", ["stopped", "hanging"])
-def test_without_the_directory_the_cloud_s_own_accounts_go_on_and_nobody_else_gets_in(  # noqa: PLR0917 - fixtures
+def test_without_the_directory_the_clouds_own_accounts_go_on_and_nobody_else(  # noqa: PLR0917 - fixtures
     how: str,
     cloud: Cloud,
     machine: Host,
