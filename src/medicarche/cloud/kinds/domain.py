@@ -210,8 +210,9 @@ class GroupRoleHandler:
         if not groups:
             raise ConvergenceError(
                 f"{wanted.address}: Keystone finds no group {wanted.group!r} in the directory",
-                hint="Does the group have people? Elsewhere than on the embedded cloud: has its operator set"
-                " `domain_specific_drivers_enabled` and `domain_configurations_from_database`?",
+                hint="Does the group have people? Does Keystone ask (`domain_specific_drivers_enabled`,"
+                " `domain_configurations_from_database`)? An embedded cloud that was started by an older"
+                " Medicarche does after `medicarche cloud down` and `provision`.",
             )
         if groups[0]["id"] != public_id(domain, wanted.group):
             raise CloudUnsuitable(
