@@ -100,9 +100,10 @@ def _options(
         "ldap.pool_retry_max": 1,
         "ldap.pool_connection_timeout": _PATIENCE,
         "ldap.pool_connection_lifetime": _KEPT,
-        # a connection that a person's password has opened is never used again: the next password is asked for
+        # a connection that somebody's password has opened is used again for a second only (the least that it
+        # takes): as long an old password goes on being right
         "ldap.use_auth_pool": True,
         "ldap.auth_pool_size": 16,
-        "ldap.auth_pool_connection_lifetime": 0,
+        "ldap.auth_pool_connection_lifetime": 1,
     }
     return tuple(sorted(options.items()))
