@@ -83,8 +83,13 @@ SERVICES: Final = (
         wsgi_file="/usr/bin/keystone-wsgi-public",
         processes=2,
         threads=1,
-        # once they have spoken TLS, its processes keep the authorities that they had then
-        extra=(f"touch-reload = {BUNDLE}",),
+        extra=(
+            # once they have spoken TLS, its processes keep the authorities that they had then
+            f"touch-reload = {BUNDLE}",
+            # seconds. libldap waits for ever for a directory that takes a connection and speaks no TLS,
+            # whatever limits it is given: the process that waits is replaced, and the others' turn comes
+            "harakiri = 20",
+        ),
         after_identity=True,
     ),
     Service("glance-api", "glance", ("--config-file=/etc/glance/glance-api.conf",), port=9292),

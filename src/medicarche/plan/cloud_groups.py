@@ -20,8 +20,9 @@ __all__ = ["cloud_groups_resources", "cloud_groups_rules", "keystone_asks"]
 #: seconds that Keystone waits for the directory's connection, and for each answer: a process of Keystone's
 #: that waits serves nobody else meanwhile
 _PATIENCE = 5
-#: seconds that Keystone keeps a connection of its own account: less than the directory keeps an idle one
-_KEPT = 60
+#: seconds that Keystone keeps a connection, the least that it takes. One that the directory has closed since
+#: (it was restarted) ends in an error that the pool doesn't expect, and a place in the pool is lost with each
+_KEPT = 1
 
 
 def keystone_asks(environment: Environment, site: Site) -> bool:
@@ -100,10 +101,9 @@ def _options(
         "ldap.pool_retry_max": 1,
         "ldap.pool_connection_timeout": _PATIENCE,
         "ldap.pool_connection_lifetime": _KEPT,
-        # a connection that somebody's password has opened is used again for a second only (the least that it
-        # takes): as long an old password goes on being right
+        # as long an old password goes on being right
         "ldap.use_auth_pool": True,
         "ldap.auth_pool_size": 16,
-        "ldap.auth_pool_connection_lifetime": 1,
+        "ldap.auth_pool_connection_lifetime": _KEPT,
     }
     return tuple(sorted(options.items()))

@@ -56,8 +56,8 @@ ROLES = ("admin", "member", "reader")
 INCLUDED = {"admin": {"admin", "member", "reader"}, "member": {"member", "reader"}, "reader": {"reader"}}
 #: seconds after `provision` in which who has left is out, with every token
 OUT_SECONDS = 60.0
-#: seconds in which Keystone says no while the directory is down or hangs
-NO_SECONDS = 20.0
+#: seconds in which Keystone says no, by what is wrong with the directory; a hang ends a process of its own
+NO_SECONDS = {"stopped": 15.0, "hanging": 45.0}
 CREATED, UNAUTHORIZED, FORBIDDEN = 201, 401, 403
 
 
@@ -296,7 +296,7 @@ def _written(environment: Environment, folder: Path, members: Iterable[Member]) 
     """Write an environment file that differs in its people's file only."""
     stream = io.StringIO()
     writer = csv.writer(stream)
-    writer.writerow(COLUMNS)
+    writer.writerow((*COLUMNS, "ssh_key"))
     for m in members:
         writer.writerow([m.login, m.first_name, m.last_name, m.mail, m.site, " ".join(m.groups), m.ssh_key])
     file = folder / "people.csv"
@@ -431,9 +431,14 @@ def test_without_the_directory_the_clouds_own_accounts_go_on_and_nobody_else(  #
         took[what] = time.monotonic() - began
         return found
 
+    def let_in() -> bool:
+        try:
+            return cloud.ask(min(expected)).status_code == CREATED
+        except requests.ConnectionError:  # what waited for the directory was ended
+            return False
+
     with _without(machine, how):
-        refused = timed("quelqu'un de l'annuaire, refusé", lambda: cloud.ask(min(expected)))
-        assert refused.status_code != CREATED
+        assert not timed("quelqu'un de l'annuaire, refusé", let_in)
         for person in [p for p in environment.people if p.cloud_role is not None][:3]:
             file = people.file_of(provisioned.selection.folder, person.login)
             entry = YAML(typ="safe").load(file)["clouds"][people.CLOUD]["auth"]
@@ -450,7 +455,7 @@ def test_without_the_directory_the_clouds_own_accounts_go_on_and_nobody_else(  #
         assert looked.returncode == 0, looked.stdout + looked.stderr
         done = timed("medicarche provision --no-deploy", lambda: run_medicarche("provision", "--no-deploy"))
         assert done.returncode == 0, done.stdout + done.stderr
-    assert max(s for what, s in took.items() if "medicarche" not in what) < NO_SECONDS, took
+    assert max(s for what, s in took.items() if "medicarche" not in what) < NO_SECONDS[how], took
     rows = [(what, f"{seconds:.1f} s") for what, seconds in took.items()]
     evidence.table(f"Annuaire {how}", ("quoi", "durée"), rows)
     assert cloud.ask(min(expected)).status_code == CREATED, "Keystone doesn't find back to the directory"

@@ -116,6 +116,7 @@ def test_who_has_left_a_directory_is_believed_for_less_than_a_minute() -> None:
 def test_keystone_begins_anew_when_it_is_to_believe_another_authority() -> None:
     files = rendered(settings())
     assert f"touch-reload = {BUNDLE}\n" in files["etc/medicarche/uwsgi/keystone.ini"].text
+    assert "harakiri = 20\n" in files["etc/medicarche/uwsgi/keystone.ini"].text
     assert "touch-reload" not in files["etc/medicarche/uwsgi/nova-api.ini"].text
 
 
