@@ -86,9 +86,9 @@ SERVICES: Final = (
         extra=(
             # once they have spoken TLS, its processes keep the authorities that they had then
             f"touch-reload = {BUNDLE}",
-            # seconds. libldap waits for ever for a directory that takes a connection and speaks no TLS,
-            # whatever limits it is given: the process that waits is replaced, and the others' turn comes
-            "harakiri = 20",
+            # seconds; twice that in practice. libldap waits for ever for a directory that takes a connection
+            # and speaks no TLS: the process that waits is replaced, and the others' turn comes
+            "harakiri = 10",
         ),
         after_identity=True,
     ),

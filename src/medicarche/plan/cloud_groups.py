@@ -79,9 +79,8 @@ def _options(
         "ldap.user_tree_dn": f"ou=people,{base}",
         "ldap.user_filter": f"(|{members})",
         "ldap.user_objectclass": "inetOrgPerson",
-        # given once and never again: what somebody has left in Keystone (an application credential) must not
-        # become that of the next person who has the same login
-        "ldap.user_id_attribute": "employeeNumber",
+        # Keystone has one account for a name in a domain, for good: who comes back must be who left
+        "ldap.user_id_attribute": "uid",
         "ldap.user_name_attribute": "uid",
         "ldap.user_mail_attribute": "mail",
         "ldap.group_tree_dn": f"ou=groups,{base}",

@@ -113,10 +113,23 @@ def test_who_has_left_a_directory_is_believed_for_less_than_a_minute() -> None:
         assert kept + int(service["keystone_authtoken"]["token_cache_time"]) < 60, name
 
 
+def test_nobody_of_a_directory_leaves_a_way_in_behind() -> None:
+    text = rendered(settings())["etc/keystone/policy.d/50-medicarche.yaml"].text
+    rules = YAML(typ="safe").load(text)
+    assert set(rules) == {
+        "identity:create_application_credential",
+        "identity:create_trust",
+        "identity:ec2_create_credential",
+        "identity:create_credential",
+    }
+    assert all(rule.startswith("user_domain_id:default and ") for rule in rules.values())
+    assert not [rule for rule in rules.values() if " or " in rule.partition("(")[0]]
+
+
 def test_keystone_begins_anew_when_it_is_to_believe_another_authority() -> None:
     files = rendered(settings())
     assert f"touch-reload = {BUNDLE}\n" in files["etc/medicarche/uwsgi/keystone.ini"].text
-    assert "harakiri = 20\n" in files["etc/medicarche/uwsgi/keystone.ini"].text
+    assert "harakiri = 10\n" in files["etc/medicarche/uwsgi/keystone.ini"].text
     assert "touch-reload" not in files["etc/medicarche/uwsgi/nova-api.ini"].text
 
 

@@ -81,7 +81,7 @@ def test_keystone_asks_for_those_who_have_a_role_only(environment: Environment) 
         f"(|(memberOf=cn=direction,ou=groups,{BASE})(memberOf=cn=dsi,ou=groups,{BASE}))"
     )
     assert options["ldap.user"] == f"cn=cloud.keystone,ou=services,{BASE}"
-    assert options["ldap.user_id_attribute"] == "employeeNumber", "a login comes back, an identity doesn't"
+    assert options["ldap.user_id_attribute"] == options["ldap.user_name_attribute"] == "uid"
 
 
 def test_the_directory_s_port_is_opened_to_keystone_s_address_and_to_no_neighbour(

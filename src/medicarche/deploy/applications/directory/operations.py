@@ -74,10 +74,8 @@ def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
         ],
     }
     if cloud := directory["cloud"]:
-        # every person gets an identity of their own there; see `identify`
         account = cloud["account"]
         wanted["services"].append({"name": account, "password": secrets[f"service/{account}"]})
-        wanted["cloud"] = True
     if ssh := directory["ssh"]:
         wanted["ssh"] = {
             "keys": ssh["keys"],
