@@ -77,11 +77,12 @@ class DomainHandler:
     def create(self, work: Work, wanted: Domain) -> str:
         """Make a domain, and say how it is asked."""
         api = work.admin.identity
-        body = {"name": wanted.name, "description": work.description(wanted, shared=True), "enabled": True}
+        description = work.description(wanted, shared=True)
+        body = {"name": wanted.name, "description": description, "enabled": True}
 
         def find() -> list[Raw]:
             found = api.collection("/domains", "domains", name=wanted.name)
-            return [raw for raw in found if str(raw.get("description")).startswith(body["description"])]
+            return [raw for raw in found if str(raw.get("description")).startswith(description)]
 
         made = create_once(work, lambda: api.post("/domains", {"domain": body})["domain"], find)
         self._configure(work, str(made["id"]), wanted)
