@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from medicarche.plan.resources import Domain
     from medicarche.target import Selection
 
-__all__ = ["keystone_site", "note_of", "with_directory"]
+__all__ = ["keystone_site", "note_of", "trust_authority", "with_directory"]
 
 
 def keystone_site(selection: Selection) -> KeystoneSite | None:
@@ -51,12 +51,24 @@ def note_of(selection: Selection) -> tuple[str, ...]:
     return (text,)
 
 
+def trust_authority(selection: Selection) -> None:
+    """Have the embedded cloud's Keystone believe the environment's authority, where it asks the directory.
+
+    At each `provision`: the file is in the node, where nothing else looks after it.
+
+    Raises:
+        MachineError: the cloud isn't up.
+        CommandError: the node's file can't be written.
+    """
+    if selection.embedded is not None and keystone_site(selection) is not None:
+        selection.embedded.trust(selection.environment.name, _authority(selection))
+
+
 def with_directory(connections: Connections, selection: Selection) -> Connections:
     """Return the connections, able to have Keystone ask the directory."""
 
     def asks_with(_domain: Domain) -> str:
-        if selection.embedded is not None:
-            selection.embedded.trust(selection.environment.name, _authority(selection))
+        trust_authority(selection)
         return _password(selection)
 
     return replace(connections, asks_with=asks_with)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from medicarche import converge, deploying, forwards, image, people, ssh
+from medicarche import cloud_directory, converge, deploying, forwards, image, people, ssh
 from medicarche.cloud.check import check
 from medicarche.cloud.connect import connect
 from medicarche.cloud.observe import observe
@@ -132,6 +132,7 @@ def provision(
         with _timed(seconds, "images"):
             files = builder.files() if any(r.kind is Kind.IMAGE for r in created) else {}
         with _timed(seconds, "converge"):
+            cloud_directory.trust_authority(selection)
             summary = None
             now = before_deployment(planned.plan)
             if not now.empty:

@@ -69,6 +69,7 @@ def test_nobody_is_told_anything_where_no_group_has_a_role(here: Selection) -> N
     without = replace(here, environment=here.environment.without_cloud_groups())
     assert cloud_directory.keystone_site(without) is None
     assert cloud_directory.note_of(without) == ()
+    cloud_directory.trust_authority(without)  # the cloud isn't up: it would be told
     assert not Credentials(here.folder).names()
 
 
