@@ -6,7 +6,7 @@ import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from medicarche import converge
+from medicarche import cloud_directory, converge
 from medicarche.cloud.calls import ApiError
 from medicarche.embedded import namespace
 from medicarche.given_certificate import read_certificate
@@ -67,9 +67,11 @@ def obtain(selection: Selection, reporter: Reporter) -> Obtained:
 
 
 def note_blind(selection: Selection, reporter: Reporter) -> None:
-    """Tell which supervision can't look at the cloud that it is on."""
+    """Tell which supervision can't look at the cloud, and that the directory's people can't be on it."""
     for name in selection.blind:
         reporter.note(f"{name} doesn't look at the cloud itself: how instances reach its API isn't known")
+    for note in cloud_directory.note_of(selection):
+        reporter.note(note)
 
 
 def note_without_key(selection: Selection, reporter: Reporter) -> None:

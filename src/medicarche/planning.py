@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from medicarche import image, people, ssh
+from medicarche import cloud_directory, image, people, ssh
 from medicarche.background import in_background
 from medicarche.cloud.connect import connect
 from medicarche.cloud.observe import observe
@@ -56,6 +56,7 @@ def site_of(selection: Selection) -> Site:
         public_key=key_pair.public,
         external_physical_network=physical,
         api=api,
+        keystone=cloud_directory.keystone_site(selection),
     )
 
 
@@ -79,7 +80,9 @@ def plan(
     site = site_of(selection)
     wanted = derive(selection.environment, site)
     connections = people.with_secrets(connecting.result(), selection.folder)
+    connections = cloud_directory.with_directory(connections, selection)
     note = (reporter or SilentReporter()).note
     observed = observe(connections, selection.environment.name, wanted, note=note)
     planned = make_plan(selection.environment.name, wanted, observed)
+    planned = replace(planned, notes=(*planned.notes, *cloud_directory.note_of(selection)))
     return Planned(connections, site, wanted, observed, planned)

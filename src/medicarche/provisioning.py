@@ -9,16 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from medicarche import converge, deploying, forwards, image, people, ssh
+from medicarche import cloud_directory, converge, deploying, forwards, image, people, ssh
 from medicarche.cloud.check import check
 from medicarche.cloud.connect import connect
 from medicarche.cloud.observe import observe
 from medicarche.errors import CloudUnsuitable, MedicarcheError, NotReady, Unreachable
 from medicarche.plan import derive, plan_destroy
 from medicarche.plan.model import Verb
+from medicarche.plan.phases import after_deployment, before_deployment, something_left
 from medicarche.plan.resources import Kind
 from medicarche.planning import plan, site_of
 from medicarche.runlock import held
+from medicarche.spec.cloud_groups import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from medicarche.deploy import DeployResult
     from medicarche.plan.model import Observed, Plan
     from medicarche.plan.resources import Resource
+    from medicarche.planning import Planned
     from medicarche.progress import Reporter
     from medicarche.spec.environment import Site
     from medicarche.target import Selection
@@ -129,20 +132,13 @@ def provision(
         with _timed(seconds, "images"):
             files = builder.files() if any(r.kind is Kind.IMAGE for r in created) else {}
         with _timed(seconds, "converge"):
+            cloud_directory.trust_authority(selection)
             summary = None
-            if not planned.plan.empty:
-                summary = _apply(
-                    selection, planned.connections, planned.plan, reporter, files=files, cancel=cancel
-                )
+            now = before_deployment(planned.plan)
+            if not now.empty:
+                summary = _apply(selection, planned.connections, now, reporter, files=files, cancel=cancel)
             instances = converge.connected_instances(planned.connections, selection.environment.name)
-        people.forget_others(
-            selection.folder, [p.login for p in selection.environment.people if p.cloud_role is not None]
-        )
-        people.forget_credentials(
-            selection.folder, [c.name for c in selection.environment.application_credentials]
-        )
-        if selection.embedded is not None:
-            selection.embedded.forward(forwards.wanted(selection.environment, instances))
+        _tidy(selection, instances)
         deployment = None
         if deploy:
             with _timed(seconds, "instances ready"):
@@ -151,6 +147,8 @@ def provision(
             deploying.note_left_out(selection)
             with _timed(seconds, "deploy"):
                 deployment = deploying.run(selection, planned.site, instances, reporter, artefacts=artefacts)
+        with _timed(seconds, "groups' roles"):
+            _give_roles(selection, planned, reporter, cancel, deployed=deploy)
     return Provisioned(
         selection, planned.connections, planned.site, planned.plan, instances, deployment, seconds, summary
     )
@@ -182,12 +180,44 @@ def _ready(  # noqa: PLR0917 - what a run has
     except Unreachable:
         again = plan(selection, reporter)
         again.connections.close()
-        if again.plan.empty or again.plan.conflicts or _to_create(again.plan) or not confirm(again.plan):
+        now = before_deployment(again.plan)
+        if now.empty or now.conflicts or _to_create(now) or not confirm(now):
             raise
-        _apply(selection, connections, again.plan, reporter, cancel=cancel)
+        _apply(selection, connections, now, reporter, cancel=cancel)
         instances = converge.connected_instances(connections, selection.environment.name)
         deploying.wait_for_instances(selection, connections, instances, reporter)
     return instances
+
+
+def _tidy(selection: Selection, instances: tuple[InstanceState, ...]) -> None:
+    """Forget the secrets of whom the file doesn't name any more; let a browser reach what there is now."""
+    environment = selection.environment
+    people.forget_others(selection.folder, [p.login for p in environment.people if p.cloud_role is not None])
+    people.forget_credentials(selection.folder, [c.name for c in environment.application_credentials])
+    if selection.embedded is not None:
+        selection.embedded.forward(forwards.wanted(environment, instances))
+
+
+def _give_roles(
+    selection: Selection,
+    planned: Planned,
+    reporter: Reporter,
+    cancel: threading.Event | None,
+    *,
+    deployed: bool,
+) -> None:
+    """Do what had to wait for the directory, as the cloud is now."""
+    if not something_left(planned.plan):
+        return
+    directory = serving(selection.environment)
+    if not deployed or directory is None or not directory.deployed:
+        reporter.note("the directory's groups get their roles on the cloud when it is deployed")
+        return
+    again = plan(selection, reporter)
+    again.connections.close()
+    left = after_deployment(again.plan)
+    if not left.empty:
+        _apply(selection, planned.connections, left, reporter, cancel=cancel)
 
 
 def _protect_key(selection: Selection, reporter: Reporter) -> None:

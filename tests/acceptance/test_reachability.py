@@ -38,7 +38,7 @@ def matrix(
     return gather_once(provisioned, layout, tcp_ports, run_folder)
 
 
-@pytest.mark.parametrize("kind", ["outside", "administrators", "router", "instance"])
+@pytest.mark.parametrize("kind", ["outside", "administrators", "router", "keystone", "instance"])
 def test_what_is_reached_is_what_is_declared(kind: str, matrix: Matrix, evidence: Evidence) -> None:
     cells = [cell for cell in matrix.cells if cell.source.kind == kind]
     part = replace(matrix, cells=tuple(cells))
@@ -49,7 +49,8 @@ def test_what_is_reached_is_what_is_declared(kind: str, matrix: Matrix, evidence
     assert [why for why in untried if why != NOT_OURS] == []
     if untried:
         pytest.skip(f"not tried: {NOT_OURS}")
-    assert cells
+    # where the cloud's Keystone asks no directory, nothing is opened to it
+    assert cells or kind == "keystone"
 
 
 def test_nothing_arrives_in_an_instance_that_no_rule_lets_in(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fake_openstack.keystone import refuse
 from fake_openstack.wire import Answer, Refusal, Request, Router, new_id
+from medicarche.cloud.kinds.domain import public_id
 
 if TYPE_CHECKING:
     from fake_openstack.neutron import Neutron
@@ -17,6 +18,8 @@ Raw = dict[str, Any]
 ROLES = ("admin", "member", "reader")
 USER = "/identity/v3/users/([^/]+)"
 GRANT = "/identity/v3/projects/([^/]+)/users/([^/]+)/roles/([^/]+)"
+GROUP_GRANT = "/identity/v3/projects/([^/]+)/groups/([^/]+)/roles/([^/]+)"
+DOMAIN = "/identity/v3/domains/([^/]+)"
 
 
 class People:
@@ -29,6 +32,14 @@ class People:
         self.passwords: dict[str, str] = {}
         self.grants: set[tuple[str, str, str]] = set()
         self.roles = list(ROLES)
+        self.domains: dict[str, Raw] = {}
+        #: domain → configuration, with the password, which isn't shown
+        self.configurations: dict[str, Raw] = {}
+        #: the directory's groups; None: it doesn't answer
+        self.directory: set[str] | None = set()
+        #: (project, id of the group, role)
+        self.group_grants: set[tuple[str, str, str]] = set()
+        self.configurable = True
         for method, path, handler in (
             ("GET", "/identity/v3/users", self._list_users),
             ("POST", "/identity/v3/users", self._create_user),
@@ -36,6 +47,16 @@ class People:
             ("DELETE", USER, self._delete_user),
             ("GET", "/identity/v3/roles", self._list_roles),
             ("GET", "/identity/v3/role_assignments", self._list_assignments),
+            ("GET", "/identity/v3/domains", self._list_domains),
+            ("POST", "/identity/v3/domains", self._create_domain),
+            ("PATCH", DOMAIN, self._update_domain),
+            ("DELETE", DOMAIN, self._delete_domain),
+            ("GET", f"{DOMAIN}/config", self._configuration),
+            ("PUT", f"{DOMAIN}/config", self._configure),
+            ("DELETE", f"{DOMAIN}/config", self._forget_configuration),
+            ("GET", "/identity/v3/groups", self._list_groups),
+            ("PUT", GROUP_GRANT, self._grant_group),
+            ("DELETE", GROUP_GRANT, self._revoke_group),
             ("PUT", GRANT, self._grant),
             ("DELETE", GRANT, self._revoke),
             ("GET", "/compute/v2.1/os-quota-sets/([^/]+)", self._compute_quota),
@@ -53,6 +74,9 @@ class People:
         self.users.clear()
         self.passwords.clear()
         self.grants.clear()
+        self.domains.clear()
+        self.configurations.clear()
+        self.group_grants.clear()
 
     def _list_users(self, request: Request) -> Answer:
         _need_admin(request)
@@ -109,21 +133,114 @@ class People:
     def _list_assignments(self, request: Request) -> Answer:
         _need_admin(request)
         wanted = request.query["scope.project.id"]
+        if request.query.get("include_names") and self.group_grants:
+            self._ask("the names of groups")
         others: list[Raw] = [
             # what a real one lists besides: groups', inherited, and those of users of others
-            {"group": {"id": "g"}, "role": {"id": "id-reader", "name": "reader"}, "scope": {}},
-            {"user": {"id": "user-demo"}, "role": {"id": "id-member", "name": "member"}, "scope": {}},
+            {"group": {"id": "g"}, "role": {"id": "id-reader"}, "scope": {}},
+            {"user": {"id": "user-demo"}, "role": {"id": "id-member"}, "scope": {}},
         ]
         found = [
-            {
-                "user": {"id": user, "name": self.users[user]["name"]},
-                "role": {"id": role, "name": role.removeprefix("id-")},
-                "scope": {"project": {"id": project}},
-            }
-            for project, user, role in sorted(self.grants)
+            {who: {"id": actor}, "role": {"id": role}, "scope": {"project": {"id": project}}}
+            for who, grants in (("user", self.grants), ("group", self.group_grants))
+            for project, actor, role in sorted(grants)
             if project == wanted
         ]
         return Answer(200, {"role_assignments": [*others, *found], "links": {}})
+
+    def _list_domains(self, request: Request) -> Answer:
+        _need_admin(request)
+        name = request.query.get("name")
+        found = [dict(d) for d in self.domains.values() if name in {None, d["name"]}]
+        default = {"id": "default", "name": "Default", "description": "The default domain", "enabled": True}
+        return Answer(200, {"domains": [*([default] if name is None else []), *found], "links": {}})
+
+    def _create_domain(self, request: Request) -> Answer:
+        _need_admin(request)
+        wanted = request.json["domain"]
+        if any(domain["name"] == wanted["name"] for domain in self.domains.values()):
+            raise refuse(409, "Conflict", f"it is not permitted to have two domains named {wanted['name']}.")
+        domain = {**wanted, "id": new_id().replace("-", "")}
+        self.domains[domain["id"]] = domain
+        return Answer(201, {"domain": dict(domain)})
+
+    def _update_domain(self, request: Request) -> Answer:
+        _need_admin(request)
+        domain = self._domain(request)
+        domain |= request.json["domain"]
+        return Answer(200, {"domain": dict(domain)})
+
+    def _delete_domain(self, request: Request) -> Answer:
+        _need_admin(request)
+        domain = self._domain(request)
+        if domain["enabled"]:
+            raise refuse(403, "Forbidden", "Cannot delete a domain that is enabled, please disable it first.")
+        del self.domains[domain["id"]]
+        self.configurations.pop(domain["id"], None)
+        return Answer(204)
+
+    def _configuration(self, request: Request) -> Answer:
+        _need_admin(request)
+        known = self.configurations.get(self._domain(request)["id"])
+        if known is None:
+            raise refuse(404, "Not Found", "Could not find domain configuration.")
+        shown = {g: {k: v for k, v in options.items() if k != "password"} for g, options in known.items()}
+        return Answer(200, {"config": shown})
+
+    def _configure(self, request: Request) -> Answer:
+        _need_admin(request)
+        if not self.configurable:
+            raise refuse(403, "Forbidden", "You are not authorized to perform the requested action.")
+        self.configurations[self._domain(request)["id"]] = request.json["config"]
+        return self._configuration(request)
+
+    def _forget_configuration(self, request: Request) -> Answer:
+        _need_admin(request)
+        self.configurations.pop(self._domain(request)["id"], None)
+        return Answer(204)
+
+    def _domain(self, request: Request) -> Raw:
+        try:
+            return self.domains[request.groups[0]]
+        except KeyError:
+            raise refuse(404, "Not Found", f"Could not find domain: {request.groups[0]}.") from None
+
+    def _ask(self, what: str) -> set[str]:
+        """Ask the directory, where it answers."""
+        if self.directory is None:
+            message = "An unexpected error prevented the server from fulfilling your request."
+            raise refuse(500, "Internal Server Error", f"{message} ({what})")
+        return self.directory
+
+    def _list_groups(self, request: Request) -> Answer:
+        _need_admin(request)
+        domain = request.query["domain_id"]
+        known = self._ask("groups") if domain in self.configurations else set()
+        found = [
+            {"id": public_id(domain, name), "name": name, "domain_id": domain}
+            for name in sorted(known)
+            if request.query.get("name") in {None, name}
+        ]
+        return Answer(200, {"groups": found, "links": {}})
+
+    def _grant_group(self, request: Request) -> Answer:
+        _need_admin(request)
+        project, group, role = request.groups
+        ids = {public_id(d, name) for d in self.configurations for name in self._ask("a group")}
+        if group not in ids:
+            raise refuse(404, "Not Found", f"Could not find group: {group}.")
+        self.group_grants.add((project, group, role))
+        return Answer(204)
+
+    def _revoke_group(self, request: Request) -> Answer:
+        _need_admin(request)
+        if self.configurations:
+            self._ask("a group")
+        project, group, role = request.groups
+        if (project, group, role) not in self.group_grants:
+            raise refuse(404, "Not Found", "Could not find role assignment.")
+        self.group_grants.remove((project, group, role))
+        return Answer(204)
 
     def _grant(self, request: Request) -> Answer:
         _need_admin(request)

@@ -23,6 +23,7 @@ LAYERS = (
     {"options"},
     {"connecting"},
     {"forwards", "people", "target"},
+    {"cloud_directory"},
     {"deploying", "planning"},
     {"provisioning"},
     {"load"},

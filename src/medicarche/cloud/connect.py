@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from openstack.config.cloud_region import CloudRegion
     from openstack.connection import Connection as SdkConnection
 
-    from medicarche.plan.resources import ApplicationCredential, User
+    from medicarche.plan.resources import ApplicationCredential, Domain, User
 
 __all__ = ["Connection", "Connections", "Target", "Traffic", "connect"]
 
@@ -146,6 +146,8 @@ class Connections:
         password_of: makes the password of a user that is about to be made, and has handed it over to its
             owner before it returns it: a run may be killed right after.
         secret_of: the same for an application credential's secret; given its name in the cloud too.
+        asks_with: gives the password that Keystone asks a domain's directory with, after having seen to it
+            that Keystone knows the authority of that directory's certificate.
     """
 
     target: Target
@@ -155,6 +157,7 @@ class Connections:
     traffic: Traffic = field(default_factory=Traffic)
     password_of: Callable[[User], str] | None = None
     secret_of: Callable[[ApplicationCredential, str], str] | None = None
+    asks_with: Callable[[Domain], str] | None = None
 
     def __enter__(self) -> Self:
         return self

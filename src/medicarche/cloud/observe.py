@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from medicarche.cloud.calls import ApiError
 from medicarche.cloud.kinds import HANDLERS
+from medicarche.cloud.kinds.domain import CONFIGURATION
 from medicarche.cloud.kinds.flavor import FLAVOR_MICROVERSION
 from medicarche.cloud.kinds.image import ENVIRONMENT
 from medicarche.cloud.listing import UNSEEN, Listing, Raw, united
@@ -154,7 +155,7 @@ def _calls(
         "flavors": flavors,
         "images": lambda: images(**{ENVIRONMENT: environment}),
         "named_images": list,
-        **_identity_calls(connections),
+        **_identity_calls(connections, environment),
         **_quota_calls(connections, wanted),
     }
     calls["application_credentials"] = lambda: _credentials(member)
@@ -171,11 +172,11 @@ def _calls(
     return calls
 
 
-def _identity_calls(connections: Connections) -> dict[str, Callable[[], list[Raw]]]:
-    """Return the lists of users and of their roles in our project, which only an admin gets."""
+def _identity_calls(connections: Connections, environment: str) -> dict[str, Callable[[], list[Raw]]]:
+    """Return the lists of users and domains and of roles in our project, which only an admin gets."""
     member, admin = connections.member, connections.admin
     if admin is None:
-        return {"users": lambda: [UNSEEN], "role_assignments": lambda: [UNSEEN]}
+        return dict.fromkeys(("users", "roles", "role_assignments", "domains"), lambda: [UNSEEN])
     identity = admin.identity
 
     def listed(path: str, key: str, **filters: str) -> list[Raw]:
@@ -186,11 +187,32 @@ def _identity_calls(connections: Connections) -> dict[str, Callable[[], list[Raw
                 return [UNSEEN]
             raise
 
-    scope = {"scope.project.id": member.project_id, "include_names": "true"}
+    def domains() -> list[Raw]:
+        found = listed("/domains", "domains")
+        ours = mark(environment, f"{Kind.DOMAIN}/")
+        for raw in found:
+            if str(raw.get("description")).startswith(ours):
+                raw[CONFIGURATION] = _configuration(admin, str(raw["id"]))
+        return found
+
+    # not with names: for those Keystone asks the directory whose groups have roles, and it may be down
+    scope = {"scope.project.id": member.project_id}
     return {
+        "domains": domains,
+        "roles": lambda: listed("/roles", "roles"),
         "users": lambda: listed("/users", "users", domain_id=member.domain_id),
         "role_assignments": lambda: listed("/role_assignments", "role_assignments", **scope),
     }
+
+
+def _configuration(admin: Connection, domain: str) -> Raw:
+    try:
+        found: Raw = admin.identity.get(f"/domains/{domain}/config")["config"]
+    except ApiError as error:
+        if error.status in {FORBIDDEN, NOT_FOUND}:  # none yet, or none allowed
+            return {}
+        raise
+    return found
 
 
 def _credentials(member: Connection) -> list[Raw]:

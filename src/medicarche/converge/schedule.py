@@ -16,7 +16,9 @@ __all__ = ["Schedule", "service_of"]
 
 #: calls under way per service: more only queue up in a small cloud's API
 LIMITS = {"compute": 4, "network": 6, "image": 2, "identity": 2}
-_IDENTITY = {Kind.PROJECT, Kind.USER, Kind.ROLE_ASSIGNMENT, Kind.APPLICATION_CREDENTIAL}
+_IDENTITY = {
+    Kind.PROJECT, Kind.USER, Kind.ROLE_ASSIGNMENT, Kind.APPLICATION_CREDENTIAL, Kind.DOMAIN, Kind.GROUP_ROLE,
+}  # fmt: skip
 
 
 def service_of(kind: Kind) -> str:

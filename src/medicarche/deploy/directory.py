@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 from medicarche.deploy.applications import KINDS
 from medicarche.errors import DeploymentError
 from medicarche.private_files import make_private_folder, write_private
+from medicarche.spec import cloud_groups
+from medicarche.spec.cloud_groups import KEYSTONE
+from medicarche.spec.directory import base_of
 from medicarche.spec.ssh_accounts import serving
 
 if TYPE_CHECKING:
@@ -28,16 +31,12 @@ __all__ = [
     "base_of",
     "hand_over",
     "instance_secret",
+    "keystone_secret",
     "person_secret",
     "secrets_of",
     "service_secret",
     "told",
 ]
-
-
-def base_of(domain: str) -> str:
-    """Return the distinguished name that a domain's directory begins at (RFC 2247)."""
-    return ",".join(f"dc={label}" for label in domain.split("."))
 
 
 def person_secret(login: str) -> str:
@@ -53,6 +52,11 @@ def service_secret(application: str) -> str:
 def instance_secret(instance: str) -> str:
     """Return the purpose of the password with which an instance asks, among the directory's secrets."""
     return f"instance/{instance}"
+
+
+def keystone_secret(directory: Directory) -> str:
+    """Return the purpose of the password with which Keystone asks, among the environment's credentials."""
+    return f"{directory.application}/{service_secret(KEYSTONE)}"
 
 
 def _services(environment: Environment, directory: Directory) -> list[Application]:
@@ -76,6 +80,8 @@ def secrets_of(
         purposes = [person_secret(member.login) for member in directory.members]
         purposes += [service_secret(user.name) for user in _services(environment, directory)]
         purposes += [instance_secret(name) for name in _instances(environment)]
+        if cloud_groups.serving(environment) is not None:
+            purposes.append(service_secret(KEYSTONE))
         names = {purpose: f"{directory.application}/{purpose}" for purpose in purposes}
         made = credentials.get_or_create_all(names.values())
         return {purpose: made[name] for purpose, name in names.items()}
@@ -123,6 +129,9 @@ def told(
                 "keys": {member.login: member.ssh_key for member in directory.ssh_members},
             }
             if _instances(environment)
+            else None,
+            "cloud": {"account": KEYSTONE, "groups": sorted(directory.cloud_groups)}
+            if cloud_groups.serving(environment) is not None
             else None,
         }
     if not application.roles:

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from medicarche import host_packages, runlock
 from medicarche.embedded import (
+    authorities,
     build,
     cloud_secrets,
     configure,
@@ -250,6 +251,19 @@ class EmbeddedCloud:
         address = self.external_gateway.partition("/")[0]
         names = ("keystone", "nova-api", "neutron-api", "glance-api")
         return tuple((address, port) for name in names if (port := service_named(name).port) is not None)
+
+    def keystone_asks_from(self) -> str:
+        """Return the prefix from which instances see Keystone: its node is the external network's gateway."""
+        return f"{self.external_gateway.partition('/')[0]}/32"
+
+    def trust(self, environment: str, certificate: str) -> None:
+        """Have Keystone believe the authority (PEM) of an environment whose directory it asks.
+
+        Raises:
+            MachineError: the cloud isn't up.
+            CommandError: the node's file can't be written.
+        """
+        authorities.trust(self._node, environment, certificate)
 
     def reader_entry(self) -> dict[str, Any]:
         """Return the entry of clouds.yaml of who only looks at the project: what the supervision acts with.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from medicarche.embedded.authorities import BUNDLE
+
 __all__ = ["SERVICES", "Service", "service_named"]
 
 _NOVA: Final = "--config-file=/etc/nova/nova.conf"
@@ -81,6 +83,13 @@ SERVICES: Final = (
         wsgi_file="/usr/bin/keystone-wsgi-public",
         processes=2,
         threads=1,
+        extra=(
+            # once they have spoken TLS, its processes keep the authorities that they had then
+            f"touch-reload = {BUNDLE}",
+            # seconds; twice that in practice. libldap waits for ever for a directory that takes a connection
+            # and speaks no TLS: the process that waits is replaced, and the others' turn comes
+            "harakiri = 10",
+        ),
         after_identity=True,
     ),
     Service("glance-api", "glance", ("--config-file=/etc/glance/glance-api.conf",), port=9292),

@@ -24,6 +24,9 @@ __all__ = ["READ_ONLY", "UNSEEN", "Adoption", "adopt"]
 #: states of what was observed: it isn't known whether it is there; it can be looked at, and not changed
 UNSEEN, READ_ONLY = "UNSEEN", "READ-ONLY"
 
+_KEYSTONES = {
+    Kind.PROJECT, Kind.QUOTA, Kind.USER, Kind.ROLE_ASSIGNMENT, Kind.DOMAIN, Kind.GROUP_ROLE,
+}  # fmt: skip
 _SEEN_BY_ALL = {"public", "community", "shared"}
 
 
@@ -56,7 +59,7 @@ def adopt(wanted: Resource, others: Iterable[Observed], adopted: Mapping[str, st
         others: what was observed and isn't ours.
         adopted: the cloud's id → address, of what was adopted so far.
     """
-    if wanted.kind in {Kind.PROJECT, Kind.QUOTA, Kind.USER, Kind.ROLE_ASSIGNMENT}:
+    if wanted.kind in _KEYSTONES:
         return _keystones(wanted, next(iter(_named(wanted, others)), None))
     match wanted:
         case Flavor():
@@ -94,6 +97,12 @@ def _keystones(wanted: Resource, found: Observed | None) -> Adoption:
             create=False,
             conflict=f"{wanted.address} is in the cloud already ({found.id}) and isn't ours: its password and"
             " its rights are somebody else's; write another login into the environment file",
+        )
+    if wanted.kind is Kind.DOMAIN and found is not None:
+        return Adoption(
+            create=False,
+            conflict=f"{wanted.address} is in the cloud already ({found.id}) and isn't ours: the people of"
+            " another directory; give the environment another name, or take 'directory.cloud_groups' away",
         )
     return Adoption()
 

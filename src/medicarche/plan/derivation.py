@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from medicarche.plan.groups import SUPERVISED, application_group, rule_between
+from medicarche.plan.cloud_groups import cloud_groups_resources, cloud_groups_rules, keystone_asks
+from medicarche.plan.groups import SUPERVISED, application_group, rule_between, rule_with
 from medicarche.plan.resources import (
     ApplicationCredential,
     Flavor,
@@ -72,7 +73,7 @@ def derive(environment: Environment, site: Site) -> tuple[Resource, ...]:
     """
     found: list[Resource] = [
         KeyPair(name=environment.key_pair, public_key=_without_comment(site.public_key)),
-        *_people(environment),
+        *_people(environment, site),
         *_application_credentials(environment),
         *_quotas(environment),
         *_flavors(environment),
@@ -81,6 +82,7 @@ def derive(environment: Environment, site: Site) -> tuple[Resource, ...]:
         *_routers(environment),
         *_groups(environment),
         *_rules(environment, site),
+        *cloud_groups_resources(environment, site),
     ]
     for instance in environment.instances:
         found += _instance(environment, instance, site)
@@ -91,11 +93,11 @@ def _without_comment(public_key: str) -> str:
     return " ".join(public_key.split()[:2])
 
 
-def _people(environment: Environment) -> Iterator[Resource]:
+def _people(environment: Environment, site: Site) -> Iterator[Resource]:
     """Yield the accounts of those who work on the cloud, each with the role of the group and no other."""
     project = Project(name=environment.name)
     people = [person for person in environment.people if person.cloud_role is not None]
-    if people:
+    if people or keystone_asks(environment, site):
         yield project
     for person in people:
         user = User(name=person.login, purpose=person.name)
@@ -226,6 +228,7 @@ def _rules(environment: Environment, site: Site) -> Iterator[Resource]:
         *_application_rules(environment, site),
         *supervision_rules(environment),
         *ssh_accounts_rules(environment),
+        *cloud_groups_rules(environment, site),
         *_agents_rules(environment, site),
     )
     for rule in rules:
@@ -234,35 +237,14 @@ def _rules(environment: Environment, site: Site) -> Iterator[Resource]:
         yield replace(rule, name=name, purpose="; ".join(sorted(purposes))[:_LONGEST_PURPOSE])
 
 
-def _rule(
-    group: str,
-    direction: Literal["ingress", "egress"],
-    protocol: str,
-    port: int,
-    prefix: str,
-    *,
-    why: str,
-) -> SecurityGroupRule:
-    return SecurityGroupRule(
-        name=f"{group}-{direction}-{protocol}-{port}-{prefix}",
-        group=f"{Kind.SECURITY_GROUP}/{group}",
-        direction=direction,
-        protocol=protocol,
-        port_min=port,
-        port_max=port,
-        remote_prefix=prefix,
-        purpose=why,
-    )
-
-
 def _shared_rules(environment: Environment) -> Iterator[SecurityGroupRule]:
     for group in environment.security_groups:
-        yield _rule(
+        yield rule_with(
             group.name, "egress", "tcp", 80, _METADATA, why="metadata: cloud-init's key and configuration"
         )
         for rule in group.ingress:
             for source in rule.sources:
-                yield _rule(group.name, "ingress", rule.protocol, rule.port, source, why=rule.why)
+                yield rule_with(group.name, "ingress", rule.protocol, rule.port, source, why=rule.why)
 
 
 def _application_rules(environment: Environment, site: Site) -> Iterator[SecurityGroupRule]:
@@ -270,14 +252,14 @@ def _application_rules(environment: Environment, site: Site) -> Iterator[Securit
         group = application_group(application.name)
         why = f"{application.name} ({application.kind}) over TLS"
         if application.traits.serves == "people":
-            yield _rule(group, "ingress", "tcp", application.port, _ANYWHERE, why=why)
+            yield rule_with(group, "ingress", "tcp", application.port, _ANYWHERE, why=why)
         for user in environment.users_of(application.name):
             theirs = application_group(user.name)
             yield rule_between(group, "ingress", application.port, theirs, why=f"{why}, for {user.name}")
             yield rule_between(theirs, "egress", application.port, group, why=why)
         words, instance = application.egress, application.instance
         for protocol, port, prefix, reason in _egress(environment, words, instance, site):
-            yield _rule(group, "egress", protocol, port, prefix, why=reason)
+            yield rule_with(group, "egress", protocol, port, prefix, why=reason)
 
 
 def _agents_rules(environment: Environment, site: Site) -> Iterator[SecurityGroupRule]:
@@ -289,7 +271,7 @@ def _agents_rules(environment: Environment, site: Site) -> Iterator[SecurityGrou
     for group, instances in ((SUPERVISED, supervised), (SSH_ACCOUNTS, others)):
         for instance in instances:
             for protocol, port, prefix, reason in _egress(environment, words, instance, site):
-                yield _rule(group, "egress", protocol, port, prefix, why=reason)
+                yield rule_with(group, "egress", protocol, port, prefix, why=reason)
 
 
 def _egress(

@@ -24,7 +24,7 @@ _SETS = {("port", "security_groups"), ("subnet", "pools")}
 #: mappings of which only the wanted keys are compared: the cloud adds others
 _SUBSETS = {("image", "properties"), ("quota", "limits")}
 #: mappings that are told key by key
-_MAPPINGS = _SUBSETS | {("flavor", "metadata"), ("server", "metadata")}
+_MAPPINGS = _SUBSETS | {("flavor", "metadata"), ("server", "metadata"), ("domain", "options")}
 
 
 def _fields(resource: Resource) -> Mapping[str, str]:

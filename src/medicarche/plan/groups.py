@@ -6,7 +6,7 @@ from typing import Literal
 
 from medicarche.plan.resources import Kind, SecurityGroupRule
 
-__all__ = ["SUPERVISED", "application_group", "rule_between"]
+__all__ = ["SUPERVISED", "application_group", "rule_between", "rule_with"]
 
 #: carried by every instance of an environment that is supervised
 SUPERVISED = "supervised"
@@ -29,5 +29,27 @@ def rule_between(
         port_min=port,
         port_max=port,
         remote_group=f"{Kind.SECURITY_GROUP}/{other}",
+        purpose=why,
+    )
+
+
+def rule_with(
+    group: str,
+    direction: Literal["ingress", "egress"],
+    protocol: str,
+    port: int,
+    prefix: str,
+    *,
+    why: str,
+) -> SecurityGroupRule:
+    """Return a rule that opens a port to or of a prefix."""
+    return SecurityGroupRule(
+        name=f"{group}-{direction}-{protocol}-{port}-{prefix}",
+        group=f"{Kind.SECURITY_GROUP}/{group}",
+        direction=direction,
+        protocol=protocol,
+        port_min=port,
+        port_max=port,
+        remote_prefix=prefix,
         purpose=why,
     )

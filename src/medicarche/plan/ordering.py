@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from medicarche.plan.model import Action, Observed, Verb
 from medicarche.plan.resources import (
+    Domain,
     FloatingIp,
+    GroupRole,
     Kind,
     Network,
     Port,
@@ -36,7 +38,7 @@ __all__ = ["ordered"]
 #: what no quota of the project counts
 _UNLIMITED = {
     Kind.PROJECT, Kind.QUOTA, Kind.USER, Kind.ROLE_ASSIGNMENT, Kind.APPLICATION_CREDENTIAL,
-    Kind.FLAVOR, Kind.IMAGE,
+    Kind.FLAVOR, Kind.IMAGE, Kind.DOMAIN, Kind.GROUP_ROLE,
 }  # fmt: skip
 _RANK = {kind: index for index, kind in enumerate(Kind)}
 
@@ -132,6 +134,9 @@ class _Dependencies:
                 # Neutron refuses both while a floating address is reached through them (409)
                 yield from self._deleted[Kind.FLOATING_IP]
                 yield from (d for d in self._detaches.values() if d.kind is Kind.FLOATING_IP)
+            case GroupRole():
+                # Keystone asks the directory before it takes a role away; without a domain there is none
+                yield from self._deleted[Kind.DOMAIN]
             case Subnet(network=network):
                 # the routers' and the floating addresses come from a subnet of the external network
                 for address_holder in self._links.ours:
@@ -182,14 +187,27 @@ class _Dependencies:
             case SecurityGroupRule():
                 # Neutron refuses a second rule of one content, whatever its description (409)
                 yield from self._rules_deleted[_content(wanted)]
+            case Domain() | GroupRole():
+                yield from self._before_keystones(wanted)
             case Server(port=port):
                 # cloud-init asks for the metadata when the server boots: the way there must be open
                 yield from self._way(port)
             case FloatingIp(network=network, port=port):
                 yield from self._subnets_of[network]
-                if port is not None:
-                    yield from self._way(port, rules=False)
-                    yield from self._other_ways(port)
+                yield from self._before_floating(port)
+
+    def _before_floating(self, port: str | None) -> Iterator[Action]:
+        if port is not None:
+            yield from self._way(port, rules=False)
+            yield from self._other_ways(port)
+
+    def _before_keystones(self, wanted: Domain | GroupRole) -> Iterator[Action]:
+        if isinstance(wanted, GroupRole):
+            yield from self._makes[wanted.domain]
+            return
+        yield from self._makes[wanted.server]
+        # which groups are ours is known by what the domain is asked for
+        yield from self._deleted[Kind.GROUP_ROLE]
 
     def _before_subnet(self, action: Action, wanted: Subnet) -> Iterator[Action]:
         if action.verb is Verb.UPDATE:

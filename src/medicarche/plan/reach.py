@@ -79,13 +79,14 @@ class VantagePoint:
     Attributes:
         name: unique among the vantage points: its kind, or the instance's name.
         kind: ``outside``: an address outside of the administrators' prefixes; ``administrators``: one inside
-            of them; ``router``: the router's own side of the private network; ``instance``.
+            of them; ``router``: the router's own side of the private network; ``keystone``: the cloud's own,
+            where it asks the directory; ``instance``.
         address: the source address of what is sent.
         translated: as what it is seen behind the router's floating addresses; its own where that is empty.
     """
 
     name: str
-    kind: Literal["outside", "administrators", "router", "instance"]
+    kind: Literal["outside", "administrators", "router", "keystone", "instance"]
     address: str
     translated: str = ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medicarche.plan.resources import Resource, RoleAssignment, SecurityGroupRule
+from medicarche.plan.resources import GroupRole, Resource, RoleAssignment, SecurityGroupRule
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -19,12 +19,16 @@ def why_missing(wanted: Resource, kept: Container[str]) -> str:
             return "new in the file, or removed by hand"
         case RoleAssignment(user=user) if user in kept:
             return "new in the file, or taken away by hand"
+        case GroupRole(domain=domain) if domain in kept:
+            return "new in the file, or taken away by hand"
     return "missing"
 
 
 def why_removed(unwanted: Resource, wanted: Container[str], removal: str) -> str:
     """Say why a resource of ours is removed; ``wanted``: addresses, ``removal``: the usual reason."""
     if isinstance(unwanted, RoleAssignment) and unwanted.user in wanted:
+        return "a role that the environment file doesn't give"
+    if isinstance(unwanted, GroupRole) and unwanted.domain in wanted:
         return "a role that the environment file doesn't give"
     return removal
 

@@ -20,8 +20,10 @@ __all__ = [
     "IGNORE",
     "REPLACE",
     "ApplicationCredential",
+    "Domain",
     "Flavor",
     "FloatingIp",
+    "GroupRole",
     "Image",
     "KeyPair",
     "Kind",
@@ -64,6 +66,8 @@ class Kind(StrEnum):
     PORT = "port"
     SERVER = "server"
     FLOATING_IP = "floating_ip"
+    DOMAIN = "domain"
+    GROUP_ROLE = "group_role"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,3 +312,39 @@ class FloatingIp(Resource):
 
     network: str = field(metadata=REPLACE)
     port: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain(Resource):
+    """Keystone domain whose people and groups are a directory's, asked by LDAP (admin only).
+
+    Its configuration is in Keystone's database (Keystone API, ``domains/{id}/config``); the password in it is
+    never shown again, so that a digest beside it says which one it is.
+    """
+
+    kind = Kind.DOMAIN
+
+    #: address of the floating IP that Keystone asks. No reference: it isn't in the way of that one's removal
+    server: str
+    port: int
+    #: ``group.option`` → value, but for where and the password; sorted
+    options: tuple[tuple[str, str | int | float | bool], ...] = ()
+    handed_over: str = ""
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRole(Resource):
+    """The role of a directory's group in a project (admin only). It can only be given while that answers.
+
+    It carries no mark: one of a group of our domain is ours. No reference to that domain: where both go, the
+    domain goes first, since Keystone wouldn't take a role away without asking a directory that may be gone.
+    """
+
+    kind = Kind.GROUP_ROLE
+    references = ("project",)
+
+    domain: str = field(metadata=REPLACE)
+    project: str = field(metadata=REPLACE)
+    group: str = field(metadata=REPLACE)
+    role: str = field(metadata=REPLACE)

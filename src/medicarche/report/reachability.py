@@ -39,6 +39,7 @@ _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
         "not tried": "non essayé",
         "outside": "extérieur",
         "administrators": "administrateurs",
+        "keystone": "Keystone",
         "router": "routeur",
         "private": "adresse privée",
         "floating": "adresse flottante",
@@ -59,6 +60,7 @@ _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
         "not tried": "not tried",
         "outside": "outside",
         "administrators": "administrators",
+        "keystone": "Keystone",
         "router": "router",
         "private": "private address",
         "floating": "floating address",
@@ -73,7 +75,7 @@ _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
 }
 
 #: vantage points and targets that have no name of their own
-_NAMED: Final = ("outside", "administrators", "metadata", "packages", "elsewhere")
+_NAMED: Final = ("outside", "administrators", "keystone", "metadata", "packages", "elsewhere")
 
 #: of `matrix_table`, by language
 COLUMNS: Final[Mapping[Language, tuple[str, ...]]] = {

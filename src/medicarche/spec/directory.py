@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Directory", "Member"]
+__all__ = ["Directory", "Keystone", "Member", "base_of"]
+
+
+def base_of(domain: str) -> str:
+    """Return the distinguished name that a domain's directory begins at (RFC 2247)."""
+    return ",".join(f"dc={label}" for label in domain.split("."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,19 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Keystone:
+    """How the Keystone of a cloud that isn't the embedded one asks the directory.
+
+    Attributes:
+        prefixes: the addresses that it asks from, as the directory's instance sees them.
+        authority: path, on Keystone's own machines, at which its operator keeps our authority's certificate.
+    """
+
+    prefixes: tuple[str, ...]
+    authority: str
+
+
+@dataclass(frozen=True, slots=True)
 class Directory:
     """All people of the company, and what they belong to.
 
@@ -42,6 +60,9 @@ class Directory:
         groups: name → who is in it.
         members: sorted by login.
         ssh_groups: whose people administer the instances over SSH; empty where nobody does by the directory.
+        cloud_groups: group → what its people are in the environment's project; empty where Keystone doesn't
+            ask the directory.
+        keystone: how the Keystone of a cloud of somebody else's asks; None where the file doesn't say.
     """
 
     application: str
@@ -50,6 +71,8 @@ class Directory:
     groups: Mapping[str, str]
     members: tuple[Member, ...]
     ssh_groups: tuple[str, ...] = ()
+    cloud_groups: Mapping[str, str] = field(default_factory=dict)
+    keystone: Keystone | None = None
 
     @property
     def ssh_members(self) -> tuple[Member, ...]:

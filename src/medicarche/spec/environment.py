@@ -19,6 +19,7 @@ __all__ = [
     "ImageSpec",
     "IngressRule",
     "Instance",
+    "KeystoneSite",
     "Listener",
     "Locale",
     "Mirrors",
@@ -299,6 +300,12 @@ class Environment:
         applications = (replace(a, egress=tuple(w for w in a.egress if w != word)) for a in self.applications)
         return replace(self, applications=tuple(applications))
 
+    def without_cloud_groups(self) -> Environment:
+        """Return this environment with nobody of the directory on the cloud."""
+        if self.directory is None:
+            return self
+        return replace(self, directory=replace(self.directory, cloud_groups={}))
+
     def applications_of(self, instance: str) -> tuple[Application, ...]:
         """Return the applications that run in an instance."""
         return tuple(a for a in self.applications if a.instance == instance)
@@ -316,6 +323,22 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
+class KeystoneSite:
+    """How the Keystone of the cloud at hand asks the directory.
+
+    Attributes:
+        prefixes: the addresses that it asks from, as the directory's instance sees them.
+        authority: the path, where Keystone runs, of the certificates of those whom it believes.
+        handed_over: digest of what it is handed over and never shows again: the password that it asks with,
+            and the authority's certificate.
+    """
+
+    prefixes: tuple[str, ...]
+    authority: str
+    handed_over: str
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """What the cloud at hand gives, and the environment file doesn't say.
 
@@ -328,6 +351,7 @@ class Site:
         public_key: the environment's SSH public key.
         external_physical_network: the provider's name for the external network, where we make it.
         api: addresses and ports at which instances reach the cloud's API; empty where it isn't known to us.
+        keystone: how Keystone asks the directory; None where it asks none.
     """
 
     disk_format: str
@@ -337,3 +361,4 @@ class Site:
     public_key: str
     external_physical_network: str | None = None
     api: tuple[tuple[str, int], ...] = ()
+    keystone: KeystoneSite | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from medicarche.spec.checks import CHECKS, RESERVED_PORTS, Content
 from medicarche.spec.checks.directory import kinds_findings
-from medicarche.spec.directory import Directory
+from medicarche.spec.directory import Directory, Keystone
 from medicarche.spec.document import Document, KeyPath, Problem, read
 from medicarche.spec.environment import (
     Application,
@@ -120,6 +120,12 @@ def _directory(
         groups=dict(declared.groups),
         members=members,
         ssh_groups=tuple(sorted(declared.ssh_groups)),
+        cloud_groups=dict(sorted(declared.cloud_groups.items())),
+        keystone=None
+        if declared.keystone is None
+        else Keystone(
+            prefixes=tuple(dict.fromkeys(declared.keystone.prefixes)), authority=declared.keystone.authority
+        ),
     )
     return directory, people, problems
 

@@ -261,6 +261,17 @@ class ApplicationModel(Model):
     )
 
 
+class KeystoneModel(Model):
+    """How the Keystone of a cloud that isn't the embedded one asks the directory; its operator knows."""
+
+    prefixes: list[Prefix] = Field(
+        min_length=1, description="From which addresses, as the directory's instance sees them."
+    )
+    authority: Text = Field(
+        description="Path, on Keystone's own machines, of the environment's authority's certificate."
+    )
+
+
 class DirectoryModel(Model):
     """The company's people, where they work and what they belong to; an application serves them by LDAP."""
 
@@ -274,6 +285,17 @@ class DirectoryModel(Model):
         default_factory=list,
         description="Groups whose people administer the instances over SSH, each by an account of their own;"
         " without it the instances ask no directory for accounts.",
+    )
+    cloud_groups: dict[Name, Literal["admin", "member", "reader"]] = Field(
+        default_factory=dict,
+        description="Group of the directory → what its people are on the cloud, in the environment's project:"
+        " admin (all of the cloud), member (change the project), reader (look at it). Keystone then asks the"
+        " directory, by a domain that has the environment's name.",
+    )
+    keystone: KeystoneModel | None = Field(
+        default=None,
+        description="How Keystone asks the directory, on a cloud that isn't the embedded one; without it"
+        " 'cloud_groups' has no effect there.",
     )
 
 

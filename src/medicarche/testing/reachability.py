@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from medicarche.errors import CommandError
 from medicarche.plan import derive
+from medicarche.plan.cloud_groups import keystone_asks
 from medicarche.plan.matrix import Cell, Matrix
 from medicarche.plan.reach import (
     PORTS,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from medicarche.converge import InstanceState
     from medicarche.plan.reach import Span, Target
+    from medicarche.spec import Site
     from medicarche.testing.built import Built
 
 __all__ = ["ALL_PORTS", "NOT_OURS", "UDP_PORTS", "Layout", "gather", "gather_once", "lay_out"]
@@ -100,6 +102,8 @@ def lay_out(built: Built, instances: Sequence[InstanceState]) -> Layout:
             for number, address in enumerate(administrators_address(environment))
         ),
         *([VantagePoint("router", "router", inside, behind)] if inside else []),
+        # the embedded cloud's node: it is where we are, and has its address already
+        *_keystones(site if keystone_asks(environment, site) else None),
     ]
     missing = "" if embedded else NOT_OURS
     pairs = [(point, target, missing) for point in points for target in known if _concerns(point, target)]
@@ -116,7 +120,16 @@ def lay_out(built: Built, instances: Sequence[InstanceState]) -> Layout:
     )
 
 
+def _keystones(site: Site | None) -> Iterator[VantagePoint]:
+    prefixes = site.keystone.prefixes if site is not None and site.keystone is not None else ()
+    for number, prefix in enumerate(prefixes):
+        name = f"keystone {prefix}" if number else "keystone"
+        yield VantagePoint(name, "keystone", prefix.partition("/")[0])
+
+
 def _concerns(point: VantagePoint, target: Target) -> bool:
+    if point.kind == "keystone":
+        return target.kind == "floating"
     if target.kind == "router":
         return point.kind != "router"
     return target.kind in {"private", "floating"} or (target.kind == "dns" and point.kind == "router")

@@ -17,6 +17,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from medicarche.embedded import build, cloud_secrets, configure, recipe
+from medicarche.embedded.authorities import BUNDLE
 from medicarche.embedded.services import SERVICES
 
 if TYPE_CHECKING:
@@ -92,6 +93,44 @@ def test_no_process_of_keystone_remembers_rights_that_another_has_taken_away() -
     assert keystone["cache"]["memcache_servers"] == "127.0.0.1:11211"
     assert "memcached" in recipe.packages("lxc")
     assert "memcached.service" not in recipe.MASKED_UNITS
+
+
+def test_who_has_left_a_directory_is_believed_for_less_than_a_minute() -> None:
+    files = rendered(settings())
+    keystone = configparser.ConfigParser(interpolation=None, strict=False)
+    keystone.read_string(files["etc/keystone/keystone.conf"].text)
+    assert keystone["identity"]["domain_specific_drivers_enabled"] == "true"
+    assert keystone["identity"]["domain_configurations_from_database"] == "true"
+    kept = max(int(keystone[section]["cache_time"]) for section in ("identity", "token", "role"))
+    for name in (
+        "nova/nova.conf",
+        "neutron/neutron.conf",
+        "glance/glance-api.conf",
+        "placement/placement.conf",
+    ):
+        service = configparser.ConfigParser(interpolation=None, strict=False)
+        service.read_string(files[f"etc/{name}"].text)
+        assert kept + int(service["keystone_authtoken"]["token_cache_time"]) < 60, name
+
+
+def test_nobody_of_a_directory_leaves_a_way_in_behind() -> None:
+    text = rendered(settings())["etc/keystone/policy.d/50-medicarche.yaml"].text
+    rules = YAML(typ="safe").load(text)
+    assert set(rules) == {
+        "identity:create_application_credential",
+        "identity:create_trust",
+        "identity:ec2_create_credential",
+        "identity:create_credential",
+    }
+    assert all(rule.startswith("user_domain_id:default and ") for rule in rules.values())
+    assert not [rule for rule in rules.values() if " or " in rule.partition("(")[0]]
+
+
+def test_keystone_begins_anew_when_it_is_to_believe_another_authority() -> None:
+    files = rendered(settings())
+    assert f"touch-reload = {BUNDLE}\n" in files["etc/medicarche/uwsgi/keystone.ini"].text
+    assert "harakiri = 10\n" in files["etc/medicarche/uwsgi/keystone.ini"].text
+    assert "touch-reload" not in files["etc/medicarche/uwsgi/nova-api.ini"].text
 
 
 def test_only_version_1_hosts_get_a_group_for_each_container() -> None:

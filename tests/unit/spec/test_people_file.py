@@ -19,6 +19,7 @@ ALICE = "alice.moreau,Alice,Moreau,alice.moreau@example.org,ARCHE,research it\n"
 BOB = "bob,Bob,d'Aubépin,bob@example.org,ARCADE,research\n"
 ROOT = Path(__file__).parents[3]
 BASE = Path(__file__).with_name("base.yaml")
+KEYSTONE = {"prefixes": ["192.0.2.10/32"], "authority": "/etc/keystone/authority.pem"}
 #: the directory, its application, and what its groups are in the site
 DIRECTORY: dict[str, Any] = {
     "application": "directory",
@@ -154,10 +155,40 @@ def test_a_file_that_isnt_there_is_told(tmp_path: Path) -> None:
         ({"directory": {"application": "website"}}, "applications.directory.kind: is a directory, and the"),
         ({"website": {"roles": {"its": "editor"}}}, "applications.website.roles.its: the directory has no"),
         ({"website": {"roles": {"it": "editr"}}}, "applications.website.roles.it: there is no role 'editr'"),
+        (
+            {"directory": {"cloud_groups": {"its": "member"}}},
+            "directory.cloud_groups.its: the directory has no",
+        ),
+        ({"directory": {"cloud_groups": {"it": "root"}}}, "directory.cloud_groups.it: 'root' can't be used"),
+        ({"directory": {"keystone": KEYSTONE}}, "directory.keystone: says how Keystone asks, and no group"),
+        ({"directory": {"keystone": {}}}, "directory.keystone.prefixes: is missing"),
     ],
 )
 def test_what_doesnt_fit_together_is_told(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
     assert any(f": {told}" in line for line in _told(tmp_path, HEADER + ALICE, **changes)), told
+
+
+def test_groups_on_the_cloud_and_how_another_cloud_asks(tmp_path: Path) -> None:
+    roles = {"it": "member"}
+    directory = _load(
+        tmp_path, HEADER + ALICE, directory={"cloud_groups": roles, "keystone": KEYSTONE}
+    ).directory
+    assert directory is not None
+    assert dict(directory.cloud_groups) == roles
+    assert directory.keystone is not None
+    assert directory.keystone.prefixes == ("192.0.2.10/32",)
+    assert _load(tmp_path, HEADER + ALICE).directory != directory
+
+
+def test_keystone_asks_by_a_floating_address(tmp_path: Path) -> None:
+    _load(tmp_path, HEADER, directory={"cloud_groups": {"it": "member"}})
+    path, yaml = tmp_path / "environment.yaml", YAML(typ="safe")
+    data = yaml.load(path)
+    data["instances"]["directory"]["floating_ip"] = False
+    with path.open("w", encoding="utf-8") as stream:
+        yaml.dump(data, stream)
+    with pytest.raises(SpecificationError, match="cloud_groups: Keystone asks the directory by its floating"):
+        load_environment(path)
 
 
 def test_roles_without_a_directory_are_told(tmp_path: Path) -> None:

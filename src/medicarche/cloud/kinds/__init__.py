@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medicarche.cloud.kinds.application_credential import ApplicationCredentialHandler
+from medicarche.cloud.kinds.domain import DomainHandler, GroupRoleHandler
 from medicarche.cloud.kinds.flavor import FlavorHandler
 from medicarche.cloud.kinds.floating_ip import FloatingIpHandler
 from medicarche.cloud.kinds.identity import ProjectHandler, RoleAssignmentHandler, UserHandler
@@ -45,5 +46,7 @@ HANDLERS: dict[Kind, Handler] = {
         PortHandler(),
         ServerHandler(),
         FloatingIpHandler(),
+        DomainHandler(),
+        GroupRoleHandler(),
     )
 }

@@ -109,20 +109,22 @@ class RoleAssignmentHandler:
         if UNSEEN in listing.raw["role_assignments"]:
             _add_unseen(listing, RoleAssignment)
             return
+        roles = {str(raw["id"]): str(raw["name"]) for raw in listing.raw["roles"]}
         for raw in listing.raw["role_assignments"]:
             identifier = raw.get("user", {}).get("id")
             user = listing.reference(identifier)
             # a group's, or inherited from a domain: neither is the user's own
             if user.startswith("id:") or "OS-INHERIT:inherited_to" in raw["scope"]:
                 continue
-            role = raw["role"]
+            role_id = str(raw["role"]["id"])
+            role = roles.get(role_id, role_id)
             assignment = RoleAssignment(
-                name=f"{user.partition('/')[2]}-{role['name']}",
+                name=f"{user.partition('/')[2]}-{role}",
                 user=user,
                 project=listing.reference(listing.project_id),
-                role=role["name"],
+                role=role,
             )
-            path = f"/projects/{listing.project_id}/users/{identifier}/roles/{role['id']}"
+            path = f"/projects/{listing.project_id}/users/{identifier}/roles/{role_id}"
             listing.add(assignment, {}, identifier=path, refers=[identifier])
 
     def needs_admin(self, work: Work, resource: Resource) -> bool:  # noqa: ARG002 - the protocol's arguments

@@ -52,6 +52,36 @@ def _ssh_groups(content: Content) -> Iterator[Finding]:
             yield path, f"{group!r} is named twice; remove one"
 
 
+def _cloud_groups(content: Content) -> Iterator[Finding]:
+    """Keystone isn't in the environment's private network: it asks by the directory's floating address."""
+    declared = content.file.directory
+    if declared is None:
+        return
+    if declared.keystone is not None and not declared.cloud_groups:
+        yield (
+            ("directory", "keystone"),
+            "says how Keystone asks, and no group has a role on the cloud; add 'cloud_groups', or remove it",
+        )
+    if not declared.cloud_groups:
+        return
+    raw = content.raw.get("directory")
+    groups = raw.get("groups") if isinstance(raw, dict) else None
+    for group in declared.cloud_groups:
+        if isinstance(groups, dict) and group not in groups:
+            path = ("directory", "cloud_groups", group)
+            yield path, f"the directory has no group {group!r}; {one_of(group, groups)}"
+    application = content.file.applications.get(declared.application)
+    instance = content.file.instances.get(application.instance) if application is not None else None
+    if application is not None and instance is not None and not instance.floating_ip:
+        yield (
+            ("directory", "cloud_groups"),
+            (
+                f"Keystone asks the directory by its floating address, and instance {application.instance!r}"
+                " has none; write 'floating_ip: true' there"
+            ),
+        )
+
+
 def kinds_findings(content: Content, traits: Mapping[str, Traits | None]) -> Iterator[Finding]:
     """Check what depends on what kinds of application can do.
 
@@ -105,4 +135,4 @@ def _certificates(content: Content, traits: Mapping[str, Traits | None]) -> Iter
             )
 
 
-CHECKS = (_directory, _ssh_groups)
+CHECKS = (_directory, _ssh_groups, _cloud_groups)

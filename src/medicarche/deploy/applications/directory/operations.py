@@ -73,6 +73,9 @@ def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
             for service in directory["services"]
         ],
     }
+    if cloud := directory["cloud"]:
+        account = cloud["account"]
+        wanted["services"].append({"name": account, "password": secrets[f"service/{account}"]})
     if ssh := directory["ssh"]:
         wanted["ssh"] = {
             "keys": ssh["keys"],
