@@ -86,6 +86,16 @@ class Listing:
         """Say whether a resource of that name is wanted."""
         return f"{kind.value}/{name}" in self.wanted
 
+    def known_as(self, kind: Kind, raw: Raw) -> tuple[str, bool] | None:
+        """Return the logical name of something whose name is unique, and whether it is ours.
+
+        Ours by its mark; somebody else's where it has a wanted name; None where it concerns nobody.
+        """
+        name = self.own_name(kind, raw.get("description"))
+        if name is not None:
+            return name, True
+        return (str(raw["name"]), False) if self.wants(kind, raw["name"]) else None
+
     def reference(self, identifier: str | None) -> str:
         """Return the logical address behind a cloud id; ``id:<cloud id>`` where it isn't one of ours."""
         return self.addresses.get(identifier or "", f"id:{identifier or ''}")
@@ -97,6 +107,12 @@ class Listing:
     def add_unseen(self, resource: Resource) -> None:
         """Say of something wanted that only an admin would see whether it is there."""
         self.add(resource, {}, identifier="", owned=False, status=UNSEEN_STATUS)
+
+    def add_all_unseen(self, kind: Kind) -> None:
+        """Say it of all that is wanted of a kind."""
+        for resource in self.wanted.values():
+            if resource.kind is kind:
+                self.add_unseen(resource)
 
     def add(
         self,

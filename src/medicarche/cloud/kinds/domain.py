@@ -43,20 +43,18 @@ class DomainHandler:
     def read(self, listing: Listing) -> None:
         """Add domains; see `medicarche.cloud.work.Handler`."""
         if UNSEEN in listing.raw["domains"]:
-            _add_unseen(listing, Domain)
+            listing.add_all_unseen(self.kind)
             return
         servers = {
             str(raw["floating_ip_address"]): listing.reference(raw["id"])
             for raw in listing.raw["floatingips"]
         }
         for raw in listing.raw["domains"]:
-            name = listing.own_name(self.kind, raw.get("description"))
-            owned = name is not None
-            if name is None:
-                # names are unique in the cloud
-                if not listing.wants(self.kind, raw["name"]):
-                    continue
-                name = str(raw["name"])
+            # names are unique in the cloud
+            known = listing.known_as(self.kind, raw)
+            if known is None:
+                continue
+            name, owned = known
             options = _flat(raw.get(CONFIGURATION, {}))
             server, port = _asked(str(options.pop("ldap.url", "")))
             domain = Domain(
@@ -160,7 +158,7 @@ class GroupRoleHandler:
     def read(self, listing: Listing) -> None:
         """Add groups' roles; see `medicarche.cloud.work.Handler`."""
         if UNSEEN in listing.raw["role_assignments"] or UNSEEN in listing.raw["domains"]:
-            _add_unseen(listing, GroupRole)
+            listing.add_all_unseen(self.kind)
             return
         known = {
             public_id(found.id, group): (found, group)
@@ -278,10 +276,3 @@ def _handed_over(description: str | None) -> str:
 def _groups(domain: Domain) -> list[str]:
     """Return the groups that a domain is asked for."""
     return _GROUP.findall(str(dict(domain.options).get("ldap.group_filter", "")))
-
-
-def _add_unseen(listing: Listing, wanted: type[Resource]) -> None:
-    """Say of what is wanted that it isn't known whether it is there."""
-    for resource in listing.wanted.values():
-        if isinstance(resource, wanted):
-            listing.add_unseen(resource)

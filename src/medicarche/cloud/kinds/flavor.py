@@ -28,12 +28,10 @@ class FlavorHandler:
         """Add flavors; see `medicarche.cloud.work.Handler`."""
         usable = {raw["id"] for raw in listing.raw["flavors"]}
         for raw in listing.raw.get("all_flavors") or listing.raw["flavors"]:
-            name = listing.own_name(self.kind, raw.get("description"))
-            owned = name is not None
-            if name is None:
-                if not listing.wants(self.kind, raw["name"]):
-                    continue
-                name = str(raw["name"])
+            known = listing.known_as(self.kind, raw)
+            if known is None:
+                continue
+            name, owned = known
             if raw["id"] not in usable and listing.wants(self.kind, name):
                 # a private one whose maker was killed before it gave the project access: made again, it is
                 # found by its mark, and access is given

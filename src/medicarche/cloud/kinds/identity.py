@@ -49,16 +49,14 @@ class UserHandler:
     def read(self, listing: Listing) -> None:
         """Add users; see `medicarche.cloud.work.Handler`."""
         if UNSEEN in listing.raw["users"]:
-            _add_unseen(listing, User)
+            listing.add_all_unseen(self.kind)
             return
         for raw in listing.raw["users"]:
-            name = listing.own_name(self.kind, raw.get("description"))
-            owned = name is not None
-            if name is None:
-                # names are unique in a domain
-                if not listing.wants(self.kind, raw["name"]):
-                    continue
-                name = str(raw["name"])
+            # names are unique in a domain
+            known = listing.known_as(self.kind, raw)
+            if known is None:
+                continue
+            name, owned = known
             listing.add(User(name=name, enabled=bool(raw.get("enabled", True))), raw, owned=owned, status="")
 
     def needs_admin(self, work: Work, resource: Resource) -> bool:  # noqa: ARG002 - the protocol's arguments
@@ -107,7 +105,7 @@ class RoleAssignmentHandler:
     def read(self, listing: Listing) -> None:
         """Add role assignments; see `medicarche.cloud.work.Handler`."""
         if UNSEEN in listing.raw["role_assignments"]:
-            _add_unseen(listing, RoleAssignment)
+            listing.add_all_unseen(self.kind)
             return
         roles = {str(raw["id"]): str(raw["name"]) for raw in listing.raw["roles"]}
         for raw in listing.raw["role_assignments"]:
@@ -155,10 +153,3 @@ class RoleAssignmentHandler:
     def delete(self, work: Work, observed: Observed) -> None:
         """Take a role away."""
         work.admin.identity.delete(observed.id)
-
-
-def _add_unseen(listing: Listing, wanted: type[Resource]) -> None:
-    """Say of what is wanted that it isn't known whether it is there."""
-    for resource in listing.wanted.values():
-        if isinstance(resource, wanted):
-            listing.add_unseen(resource)
