@@ -10,10 +10,13 @@ import csv
 import io
 import sys
 import unicodedata
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from medicarche.spec.directory import Member
-from medicarche.spec.people_file import COLUMNS
+from medicarche.spec.people_file import COLUMNS, SSH_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["GROUPS", "SITES", "as_csv", "members"]
 
@@ -74,20 +77,22 @@ def _plain(name: str) -> str:
     return "".join(c for c in parted if c.isascii() and (c.isalpha() or c == "-"))
 
 
-def as_csv() -> str:
-    """Return the people's file."""
+def as_csv(people: Sequence[Member]) -> str:
+    """Return a people's file, with a column of SSH keys where somebody has one."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for member in members():
+    keys = any(member.ssh_key for member in people)
+    writer.writerow((*COLUMNS, SSH_KEY) if keys else COLUMNS)
+    for member in people:
         writer.writerow(
             [
                 *(member.login, member.first_name, member.last_name, member.mail, member.site),
                 " ".join(member.groups),
+                *([member.ssh_key] if keys else []),
             ]
         )
     return stream.getvalue()
 
 
 if __name__ == "__main__":
-    sys.stdout.write(as_csv())
+    sys.stdout.write(as_csv(members()))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from medicarche.testing.browser import browse, missing_packages
+from medicarche.testing.company import as_csv
 from medicarche.testing.supervision import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from playwright.sync_api import Page
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from medicarche.converge import InstanceState
     from medicarche.credentials import Credentials
     from medicarche.probe import Client
+    from medicarche.spec import Member
     from medicarche.spec.environment import Application
 
 
@@ -39,6 +41,24 @@ def administrator(application: Application, credentials: Credentials) -> tuple[s
     password = credentials.get(f"{application.name}/administrator")
     assert password, "no password was generated"
     return application.settings["administrator"], password
+
+
+@pytest.fixture
+def with_people(
+    changed_file: Callable[[Callable[[Any], None]], Path], tmp_path: Path
+) -> Callable[[Sequence[Member]], Path]:
+    """Write an environment file that differs in its people's file only."""
+
+    def write(members: Sequence[Member]) -> Path:
+        people = tmp_path / "people.csv"
+        people.write_text(as_csv(members), encoding="utf-8")
+
+        def change(content: Any) -> None:  # noqa: ANN401 - YAML
+            content["directory"]["people"] = str(people)
+
+        return changed_file(change)
+
+    return write
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ Each of them really asks Keystone for a token with the password that was handed 
 
 from __future__ import annotations
 
-import csv
-import io
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -28,11 +26,10 @@ from medicarche.planning import plan
 from medicarche.pytest_plugin.options import REQUIREMENT
 from medicarche.spec import cloud_groups
 from medicarche.spec.directory import base_of
-from medicarche.spec.people_file import COLUMNS
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from testinfra.host import Host
@@ -294,23 +291,6 @@ def test_a_domain_and_roles_that_are_changed_by_hand_are_shown_and_put_back(
 # --- who moves and leaves --------------------------------------------------------------------------------
 
 
-def _written(environment: Environment, folder: Path, members: Iterable[Member]) -> str:
-    """Write an environment file that differs in its people's file only."""
-    stream = io.StringIO()
-    writer = csv.writer(stream)
-    writer.writerow((*COLUMNS, "ssh_key"))
-    for m in members:
-        writer.writerow([m.login, m.first_name, m.last_name, m.mail, m.site, " ".join(m.groups), m.ssh_key])
-    file = folder / "people.csv"
-    file.write_text(stream.getvalue(), encoding="utf-8")
-    content = YAML().load(environment.source.read_text(encoding="utf-8"))
-    content["directory"]["people"] = str(file)
-    changed = folder / environment.source.name
-    with changed.open("w", encoding="utf-8") as out:
-        YAML().dump(content, out)
-    return str(changed)
-
-
 #: what lets in without a password: path and body, of a user and a project
 WAYS_IN: dict[str, Callable[[str, str], dict[str, Any]]] = {
     "/users/{user}/application_credentials": lambda _user, _project: {
@@ -381,7 +361,7 @@ def test_who_leaves_or_moves_is_out_within_a_minute_with_every_token(  # noqa: P
     environment: Environment,
     expected: dict[str, str],
     run_medicarche: Run,
-    tmp_path: Path,
+    with_people: Callable[[Sequence[Member]], Path],
     evidence: Evidence,
 ) -> None:
     directory = environment.directory
@@ -404,7 +384,7 @@ def test_who_leaves_or_moves_is_out_within_a_minute_with_every_token(  # noqa: P
         # each service has seen it, and would believe in it for a while
         assert requests.get(url, headers={"X-Auth-Token": token, "X-Subject-Token": token}, timeout=60).ok
     try:
-        done = run_medicarche("--environment", _written(environment, tmp_path, members), "provision", "--yes")
+        done = run_medicarche("--environment", str(with_people(members)), "provision", "--yes")
         began = time.monotonic()
         assert done.returncode == 0, done.stderr
         assert cloud.ask(leaver, password).status_code == UNAUTHORIZED, "a new log-in is refused at once"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
-import io
 import re
 import secrets
 import time
@@ -15,18 +13,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
-from ruamel.yaml import YAML
 
 from medicarche.deploy.applications import KINDS
 from medicarche.probe import Client, Endpoint, PortState, scan
 from medicarche.spec import cloud_groups, ssh_accounts
-from medicarche.spec.people_file import COLUMNS
 from medicarche.testing.directory import LEVEL, SUBTREE, Directory, LDAPException, asked_from
 from medicarche.testing.people_log_in import LOGINS, Visit, unthrottled
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from testinfra.host import Host
@@ -405,23 +401,6 @@ def test_without_the_directory_the_local_administrator_gets_in_and_nobody_else(
 # --- who joins, moves, leaves ------------------------------------------------------------------------------
 
 
-def _written(environment: Environment, folder: Path, members: Iterable[Member]) -> str:
-    """Write an environment file that differs in its people's file only."""
-    stream = io.StringIO()
-    writer = csv.writer(stream)
-    writer.writerow(COLUMNS)
-    for m in members:
-        writer.writerow([m.login, m.first_name, m.last_name, m.mail, m.site, " ".join(m.groups)])
-    people = folder / "people.csv"
-    people.write_text(stream.getvalue(), encoding="utf-8")
-    content = YAML().load(environment.source.read_text(encoding="utf-8"))
-    content["directory"]["people"] = str(people)
-    changed = folder / environment.source.name
-    with changed.open("w", encoding="utf-8") as file:
-        YAML().dump(content, file)
-    return str(changed)
-
-
 @contextmanager
 def _made_by_hand(machine: Host, dn: str) -> Iterator[None]:
     """Let somebody have made an entry beside our tree."""
@@ -487,11 +466,10 @@ def _change(company: Company) -> Change:
 def test_who_leaves_is_out_of_everything_and_who_joins_or_moves_is_there(  # noqa: PLR0917 - fixtures
     asked: Directory,
     company: Company,
-    environment: Environment,
     run_medicarche: Run,
     machine: Host,
     evidence: Evidence,
-    tmp_path: Path,
+    with_people: Callable[[Sequence[Member]], Path],
 ) -> None:
     change = _change(company)
     leaver, left = change.leaver, company.password(change.leaver.login)
@@ -502,7 +480,7 @@ def test_who_leaves_is_out_of_everything_and_who_joins_or_moves_is_there(  # noq
             role = LOGINS[user.kind](client, company.url(user), leaver.login, left)
             assert role, f"{leaver.login} isn't in {user.name}"
         stack.callback(_provision, run_medicarche)
-        file = ("--environment", _written(environment, tmp_path, change.members))
+        file = ("--environment", str(with_people(change.members)))
         shown = run_medicarche(*file, "plan", "--deploy")
         assert shown.returncode == 2, shown.stdout + shown.stderr
         evidence.text("Ce que le plan annonce", shown.stdout)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
@@ -12,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from medicarche.errors import Unreachable
-from medicarche.spec.people_file import COLUMNS, SSH_KEY
 from medicarche.ssh import Ssh, ensure_key_pair
+from medicarche.testing.company import as_csv
 from medicarche.testing.directory import LEVEL, SUBTREE, asked_from
 from medicarche.testing.machines import ssh_to
 
@@ -134,14 +132,8 @@ def people(  # noqa: PLR0917 - fixtures
         pytest.skip("no group administers the instances over SSH")
 
     def write(members: Sequence[Member], *, accounts: bool) -> Path:
-        stream = io.StringIO()
-        writer = csv.writer(stream)
-        writer.writerow([*COLUMNS, SSH_KEY])
-        for m in members:
-            row = [m.login, m.first_name, m.last_name, m.mail, m.site, " ".join(m.groups), m.ssh_key]
-            writer.writerow(row)
         path = tmp_path / "people.csv"
-        path.write_text(stream.getvalue(), encoding="utf-8")
+        path.write_text(as_csv(members), encoding="utf-8")
 
         def change(content: Any) -> None:  # noqa: ANN401 - YAML
             content["directory"]["people"] = str(path)

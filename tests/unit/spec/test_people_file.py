@@ -288,7 +288,7 @@ def test_a_person_of_several_groups_has_the_most_powerful_role(tmp_path: Path) -
 
 def test_the_example_company_is_the_generators_and_has_100_people_on_two_sites() -> None:
     path = ROOT / "environments/example-people.csv"
-    assert path.read_text(encoding="utf-8") == company.as_csv(), (
+    assert path.read_text(encoding="utf-8") == company.as_csv(company.members()), (
         "write it again: see medicarche.testing.company"
     )
     environment = load_environment(
