@@ -203,7 +203,7 @@ def accounts_told(
 
 def _address(environment: Environment, directory: Directory, instances: Sequence[Instance], who: str) -> str:
     """Return the directory's private address and port."""
-    found = next(a for a in environment.applications if a.name == directory.application)
+    found = directory.served_by(environment.applications)
     address = next((i.private_address for i in instances if i.name == found.instance), None)
     if address is None:
         raise DeploymentError(

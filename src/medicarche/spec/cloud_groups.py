@@ -24,7 +24,7 @@ def serving(environment: Environment) -> Application | None:
     directory = environment.directory
     if directory is None or not directory.cloud_groups:
         return None
-    return next(a for a in environment.applications if a.name == directory.application)
+    return directory.served_by(environment.applications)
 
 
 def people_of(environment: Environment) -> dict[str, str]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+    from medicarche.spec.environment import Application
 
 __all__ = ["Directory", "Keystone", "Member", "base_of"]
 
@@ -73,6 +75,10 @@ class Directory:
     ssh_groups: tuple[str, ...] = ()
     cloud_groups: Mapping[str, str] = field(default_factory=dict)
     keystone: Keystone | None = None
+
+    def served_by(self, applications: Iterable[Application]) -> Application:
+        """Return the application that serves it, among those of its environment."""
+        return next(a for a in applications if a.name == self.application)
 
     @property
     def ssh_members(self) -> tuple[Member, ...]:

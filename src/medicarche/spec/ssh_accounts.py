@@ -38,7 +38,7 @@ def serving(environment: Environment) -> Application | None:
     directory = environment.directory
     if directory is None or not directory.ssh_groups:
         return None
-    return next(a for a in environment.applications if a.name == directory.application)
+    return directory.served_by(environment.applications)
 
 
 def asking(environment: Environment) -> tuple[str, ...]:
