@@ -74,5 +74,6 @@ def test_who_has_no_key_to_come_in_with_is_told(tmp_path: Path) -> None:
 
 def test_where_nobody_administers_by_the_directory_nothing_is_told(selection: Selection) -> None:
     notes = _Notes()
-    deploying.note_without_key(selection, notes)
+    nobody = replace(selection, environment=replace(selection.environment, directory=None))
+    deploying.note_without_key(nobody, notes)
     assert notes.told == []

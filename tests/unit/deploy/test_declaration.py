@@ -97,9 +97,11 @@ def test_the_companys_file_says_each_minimum_beside_the_flavors() -> None:
 
 
 def test_a_flavor_below_the_minimum_is_refused(tmp_path: Path) -> None:
-    text = (Path(__file__).parents[3] / "environments/medicarche.yaml").read_text(encoding="utf-8")
+    environments = Path(__file__).parents[3] / "environments"
+    text = (environments / "medicarche.yaml").read_text(encoding="utf-8")
+    small = text.replace("ram_mib: 1024, disk_gib: 9", "ram_mib: 512, disk_gib: 3")
     path = tmp_path / "small.yaml"
-    path.write_text(text.replace("ram_mib: 1024, disk_gib: 9", "ram_mib: 512, disk_gib: 3"), encoding="utf-8")
+    path.write_text(small.replace("people: ", f"people: {environments}/"), encoding="utf-8")
     with pytest.raises(SpecificationError) as caught:
         load_environment(path, check_settings=deploy.check_settings, minimum_size=deploy.minimum_size)
     disk, memory = caught.value.message.splitlines()

@@ -46,12 +46,13 @@ SITE = Site(
 
 @pytest.fixture(name="environment")
 def _environment() -> Environment:
-    """The company's, of which only the web site is left."""
+    """The company's, of which only the web site is left, and nobody's directory."""
     company = load_environment(ENVIRONMENTS / "medicarche.yaml")
     return dataclasses.replace(
         company,
         instances=tuple(i for i in company.instances if i.name == "website"),
         applications=tuple(a for a in company.applications if a.name == "website"),
+        directory=None,
     )
 
 

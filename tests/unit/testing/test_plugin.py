@@ -98,7 +98,7 @@ ACCEPTANCE = """
 """
 
 
-@pytest.mark.parametrize(("file", "tests"), [("medicarche", 0), ("example-directory", 1)])
+@pytest.mark.parametrize(("file", "tests"), [("example-supervision", 0), ("example-directory", 1)])
 def test_a_test_of_who_asks_the_directory_isnt_there_where_nobody_does(
     run: Callable[..., pytest.RunResult], file: str, tests: int
 ) -> None:
@@ -109,9 +109,9 @@ def test_a_test_of_who_asks_the_directory_isnt_there_where_nobody_does(
         test_x="""
         import pytest
         @pytest.mark.requirement("DIR-2")
-        @pytest.mark.application_kind("odoo")
+        @pytest.mark.application_kind("syncthing")
         @pytest.mark.asks_directory
-        def test_people(application_name): assert application_name == "odoo"
+        def test_people(application_name): assert application_name == "syncthing"
         """,
     )
     result.assert_outcomes(passed=tests, deselected=1 - tests)
