@@ -250,3 +250,15 @@ def test_only_odoo_itself_comes_from_unstable(machine: Host) -> None:
     assert lines
     stable = machine.check_output("dpkg-query -W -f '${Version}' libc6")
     assert "deb13" in stable or stable.startswith("2.41"), f"libc6 {stable} isn't trixie's"
+
+
+def test_the_modules_that_are_installed_are_compiled_and_no_others(machine: Host) -> None:
+    """Debian's package brings some 600 modules, and would compile them all, twice."""
+    folder = "/usr/lib/python3/dist-packages/odoo/addons"
+    found = machine.check_output(f"ls -d {folder}/*/__pycache__").split()
+    compiled = {path.removeprefix(f"{folder}/").partition("/")[0] for path in found}
+    query = "runuser -u postgres -- psql -tA -d odoo -c %s"
+    names = machine.check_output(query, "SELECT name FROM ir_module_module WHERE state = 'installed'")
+    brought = set(machine.check_output(f"ls {folder}").split())
+    assert compiled == set(names.split()) & brought
+    assert len(compiled) < len(brought) / 2

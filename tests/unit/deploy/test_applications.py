@@ -182,6 +182,16 @@ def test_odoo_listens_by_a_socket_unit_and_stays_down_while_its_database_is_made
     assert '["systemctl", "stop", "odoo.socket", "odoo.service"]' in script
 
 
+def test_odoos_modules_arent_compiled_as_its_package_comes() -> None:
+    """They are there twice; `py3compile` reads type, versions and folder between bars."""
+    files = _files("odoo")
+    lines = files["/usr/share/python3/bcep/medicarche-odoo"].content.splitlines()
+    folders = [line.split("|")[2] for line in lines if not line.startswith("#")]
+    assert folders == [f"/usr/lib/python3/dist-packages/{folder}" for folder in ("odoo/addons", "addons")]
+    script = next(f.content for path, f in files.items() if path.endswith("odoo_database.py"))
+    assert f'MODULES = "{folders[0]}"' in script
+
+
 @pytest.mark.parametrize("kind", APPLICATIONS)
 def test_no_location_of_nginx_drops_the_headers_of_its_server(kind: str) -> None:
     """A block that sets one header inherits none (nginx's documentation, ``proxy_set_header``)."""

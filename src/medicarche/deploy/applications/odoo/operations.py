@@ -54,6 +54,8 @@ def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[F
     found = [
         ("/etc/apt/preferences.d/medicarche-odoo", "preferences.j2"),
         ("/etc/apt/sources.list.d/medicarche-odoo.sources", "sid.sources.j2"),
+        # what isn't compiled as the package comes: py3compile(1)
+        ("/usr/share/python3/bcep/medicarche-odoo", "bytecode.j2"),
         (_CONFIGURATION, "odoo.conf.j2"),
         ("/etc/postgresql-common/createcluster.d/medicarche.conf", "createcluster.conf.j2"),
         ("/etc/systemd/system/odoo.service.d/medicarche.conf", "odoo.service.j2"),
