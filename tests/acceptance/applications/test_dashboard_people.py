@@ -98,7 +98,7 @@ def test_a_person_of_the_directory_works_in_the_dashboard_with_the_role_and_no_o
     for group in made:
         connections.member.sdk.network.delete_security_group(group)
     assert len(made) == (0 if role == "reader" else 1), "may more or less than the role"
-    assert administration.url.startswith(f"{dashboard}/admin") is (role == "admin")
+    assert administration.status_code == (200 if role == "admin" else 403)
 
 
 def test_the_dashboard_refuses_everybody_else(
@@ -177,6 +177,7 @@ def test_who_leaves_is_out_of_the_dashboard_within_a_minute(  # noqa: PLR0917 - 
     dashboard: str,
     password: Callable[[str], str],
     environment: Environment,
+    instances: tuple[InstanceState, ...],
     run_medicarche: Callable[..., subprocess.CompletedProcess[str]],
     with_people: Callable[[Sequence[Member]], Path],
     evidence: Evidence,
@@ -187,23 +188,25 @@ def test_who_leaves_is_out_of_the_dashboard_within_a_minute(  # noqa: PLR0917 - 
     members = [m for m in environment.directory.members if m.login != leaver]
     with Client(timeout=90) as client:
 
-        def still_in() -> bool:
+        def sees_something() -> bool:
+            # the page itself stays: it is drawn from the session's cookie, and says that it can show nothing
             with namespace.outside():
-                return client.get(f"{dashboard}/project/instances/").status_code == 200
+                shown = client.get(f"{dashboard}/project/instances/").text
+            return any(i.id in shown or str(i.private_address) in shown for i in instances)
 
         try:
             with namespace.outside():
                 assert log_in(client, dashboard, leaver, secret, environment.name)
-            assert still_in()
+            assert sees_something()
             done = run_medicarche("--environment", str(with_people(members)), "provision", "--yes")
             began = time.monotonic()
             assert done.returncode == 0, done.stderr
             with namespace.outside(), Client(timeout=90) as again:
                 assert not log_in(again, dashboard, leaver, secret, environment.name), "a new log-in"
-            while still_in():
+            while sees_something():
                 assert time.monotonic() - began < OUT_SECONDS, "the session goes on"
                 time.sleep(1)
             seconds = time.monotonic() - began
         finally:
             assert run_medicarche("provision", "--yes").returncode == 0
-    evidence.text("Tableau de bord", f"session d'une personne partie : fermée après {seconds:.1f} s")
+    evidence.text("Tableau de bord", f"session d'une personne partie : ne montre plus rien après {seconds:.1f} s")
