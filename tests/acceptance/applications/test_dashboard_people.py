@@ -209,4 +209,6 @@ def test_who_leaves_is_out_of_the_dashboard_within_a_minute(  # noqa: PLR0917 - 
             seconds = time.monotonic() - began
         finally:
             assert run_medicarche("provision", "--yes").returncode == 0
-    evidence.text("Tableau de bord", f"session d'une personne partie : ne montre plus rien après {seconds:.1f} s")
+    evidence.text(
+        "Tableau de bord", f"session d'une personne partie : ne montre plus rien après {seconds:.1f} s"
+    )
