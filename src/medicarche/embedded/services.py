@@ -78,8 +78,8 @@ def _agent(name: str, *configs: str) -> Service:
 
 SERVICES: Final = (
     # whatever loads eventlet deadlocks now and then with more than one thread in a process, saying that a
-    # greenlet can't switch to a different thread: Keystone as it starts, Nova's and Neutron's APIs later. Most
-    # likely oslo.log's lock for greenlets, which Keystone has no more (its `wsgi_file`).
+    # greenlet can't switch to a different thread: Keystone as it starts, Nova's and Neutron's APIs later.
+    # Most likely it is oslo.log's lock for greenlets, which Keystone has no more (its `wsgi_file`).
     # Keystone keeps what it has read: a catalog that was half made would stay half for ten minutes
     Service(
         "keystone",
