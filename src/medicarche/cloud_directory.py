@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from medicarche.plan.resources import Domain
     from medicarche.target import Selection
 
-__all__ = ["keystone_site", "note_of", "trust_authority", "with_directory"]
+__all__ = ["keystone_site", "note_of", "offer_log_in", "trust_authority", "with_directory"]
 
 
 def keystone_site(selection: Selection) -> KeystoneSite | None:
@@ -62,6 +62,26 @@ def trust_authority(selection: Selection) -> None:
     """
     if selection.embedded is not None and keystone_site(selection) is not None:
         selection.embedded.trust(selection.environment.name, _authority(selection))
+
+
+def offer_log_in(selection: Selection, *, gone: bool = False) -> None:
+    """Have the embedded cloud's dashboard offer the directory's domain, where Keystone asks it; else none.
+
+    At each `provision`, as above.
+
+    Args:
+        selection: the environment and its cloud.
+        gone: the environment was removed: there is no domain any more.
+
+    Raises:
+        MachineError: the cloud isn't up.
+        CommandError: the node's file can't be written.
+    """
+    if selection.embedded is not None:
+        asked = not gone and serving(selection.environment) is not None
+        selection.embedded.offer_domain(
+            selection.environment.name, selection.environment.name if asked else None
+        )
 
 
 def with_directory(connections: Connections, selection: Selection) -> Connections:

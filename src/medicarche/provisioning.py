@@ -138,6 +138,7 @@ def provision(
             if not now.empty:
                 summary = _apply(selection, planned.connections, now, reporter, files=files, cancel=cancel)
             instances = converge.connected_instances(planned.connections, selection.environment.name)
+            cloud_directory.offer_log_in(selection)
         _tidy(selection, instances)
         deployment = None
         if deploy:
@@ -238,6 +239,7 @@ def destroy(selection: Selection, reporter: Reporter) -> Destroyed:
         if not planned.empty:
             _apply(selection, connections, planned, reporter)
         after = observe(connections, selection.environment.name, wanted)
+        cloud_directory.offer_log_in(selection, gone=True)
         people.forget_others(selection.folder, [o.resource.name for o in after if _is_account(o)])
         people.forget_credentials(
             selection.folder,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from medicarche.embedded import namespace
 from medicarche.probe import Client
+from medicarche.spec.cloud_groups import serving
+from medicarche.testing.dashboard import domains_offered, log_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +50,7 @@ def page(dashboard: str, person: tuple[str, str, str]) -> Iterator[Callable[[str
     # only each request is made outside: other fixtures talk to the cloud in between
     with Client(timeout=90) as client:
         with namespace.outside():
-            assert _log_in(client, dashboard, *person), "the dashboard refused the login"
+            assert log_in(client, dashboard, *person), "the dashboard refused the login"
 
         def fetch(path: str) -> str:
             with namespace.outside():
@@ -59,26 +60,6 @@ def page(dashboard: str, person: tuple[str, str, str]) -> Iterator[Callable[[str
             return answer.text
 
         yield fetch
-
-
-def _log_in(client: Client, dashboard: str, user: str, password: str, domain: str) -> bool:
-    form = client.get(f"{dashboard}/auth/login/", allow_redirects=True)
-    assert form.status_code == 200
-    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text)
-    assert token, "no login form"
-    region = re.search(r'name="region"[^>]*value="([^"]*)"', form.text)
-    answer = client.post(
-        form.url,
-        data={
-            "csrfmiddlewaretoken": token.group(1),
-            "username": user,
-            "password": password,
-            "domain": domain,
-            "region": region.group(1) if region else "default",
-        },
-        headers={"Referer": form.url},
-    )
-    return answer.status_code == 302 and "sessionid" in client.cookies
 
 
 def test_instances(page: Callable[[str], str], instances: tuple[InstanceState, ...]) -> None:
@@ -115,7 +96,19 @@ def test_floating_ips(page: Callable[[str], str], instances: tuple[InstanceState
     assert [i.name for i in instances if i.floating_address and i.floating_address not in shown] == []
 
 
+def test_the_log_in_page_asks_for_a_domain_where_there_is_a_choice(
+    dashboard: str, person: tuple[str, str, str], environment: Environment
+) -> None:
+    with namespace.outside(), Client(timeout=90) as client:
+        shown = client.get(f"{dashboard}/auth/login/", allow_redirects=True).text
+        offered = [(choice.domain, choice.chosen) for choice in domains_offered(shown)]
+        others = [] if serving(environment) is None else [("Default", True), (environment.name, False)]
+        assert offered == others
+        user, password, _ = person
+        assert log_in(client, dashboard, user, password), "who leaves the domain as it is isn't let in"
+
+
 def test_a_wrong_password_is_refused(dashboard: str, person: tuple[str, str, str]) -> None:
     user, _, domain = person
     with namespace.outside(), Client(timeout=90) as client:
-        assert not _log_in(client, dashboard, user, "not the password", domain)
+        assert not log_in(client, dashboard, user, "not the password", domain)

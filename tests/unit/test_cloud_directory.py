@@ -73,6 +73,17 @@ def test_nobody_is_told_anything_where_no_group_has_a_role(here: Selection) -> N
     assert not Credentials(here.folder).names()
 
 
+def test_the_dashboard_offers_the_domain_as_long_as_there_is_one(
+    here: Selection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered = []
+    monkeypatch.setattr(EmbeddedCloud, "offer_domain", lambda _, name, domain: offered.append((name, domain)))
+    cloud_directory.offer_log_in(here)
+    cloud_directory.offer_log_in(here, gone=True)
+    cloud_directory.offer_log_in(replace(here, environment=here.environment.without_cloud_groups()))
+    assert offered == [("directory", "directory"), ("directory", None), ("directory", None)]
+
+
 def test_keystone_knows_the_authority_before_it_has_the_password(
     here: Selection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

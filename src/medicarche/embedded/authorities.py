@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from medicarche.process import run
+from medicarche.embedded.gathered import Gathered
 
 if TYPE_CHECKING:
     from medicarche.embedded.node import Node
@@ -16,17 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["BUNDLE", "trust"]
 
 BUNDLE: Final = "/etc/medicarche/authorities.pem"
-_EACH: Final = "/etc/medicarche/authorities"
-#: "$1": the environment; standard input: the certificate. What is the same already isn't written
-_SCRIPT: Final = f"""
-set -e
-umask 022
-mkdir -p {_EACH}
-cat > {_EACH}/"$1".pem
-cat {_EACH}/*.pem > {BUNDLE}.new
-if cmp -s {BUNDLE}.new {BUNDLE}; then rm {BUNDLE}.new; else mv {BUNDLE}.new {BUNDLE}; fi
-"""
-_SECONDS: Final = 30.0
+_AUTHORITIES: Final = Gathered(BUNDLE, "/etc/medicarche/authorities")
 
 
 def trust(node: Node, environment: str, certificate: str) -> None:
@@ -41,5 +31,4 @@ def trust(node: Node, environment: str, certificate: str) -> None:
         MachineError: the node doesn't run.
         CommandError: the file can't be written.
     """
-    command = node.command(["sh", "-c", _SCRIPT, "trust", environment])
-    run(command, stdin=certificate, timeout=_SECONDS)
+    _AUTHORITIES.put(node, f"{environment}.pem", certificate)

@@ -17,6 +17,7 @@ from medicarche.embedded import (
     build,
     cloud_secrets,
     configure,
+    dashboard_domains,
     helpers,
     kvm,
     logs,
@@ -264,6 +265,15 @@ class EmbeddedCloud:
             CommandError: the node's file can't be written.
         """
         authorities.trust(self._node, environment, certificate)
+
+    def offer_domain(self, environment: str, domain: str | None) -> None:
+        """Offer the domain of an environment's directory on the dashboard's log-in page; None: none of its.
+
+        Raises:
+            MachineError: the cloud isn't up.
+            CommandError: the node's file can't be written.
+        """
+        dashboard_domains.offer(self._node, environment, domain)
 
     def reader_entry(self) -> dict[str, Any]:
         """Return the entry of clouds.yaml of who only looks at the project: what the supervision acts with.

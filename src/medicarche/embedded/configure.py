@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import jinja2
 
 from medicarche.embedded import recipe
+from medicarche.embedded.dashboard_domains import DOMAINS
 from medicarche.embedded.services import SERVICES
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def render(settings: Settings) -> tuple[File, ...]:
         "host": HOST,
         "databases": recipe.DATABASES,
         "loop_devices": LOOP_DEVICES,
+        "dashboard_domains": DOMAINS,
         "identity": _identity(settings.secrets),
     }
     return (

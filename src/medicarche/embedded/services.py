@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from medicarche.embedded.authorities import BUNDLE
+from medicarche.embedded.dashboard_domains import DOMAINS
 
 __all__ = ["SERVICES", "Service", "service_named"]
 
@@ -26,6 +27,8 @@ class Service:
         wsgi_file: what uwsgi serves, or None for a program of its own.
         processes: how many processes uwsgi runs.
         threads: how many threads in each.
+        copies: its processes are copies of one that has loaded the application: another one costs less than
+            half of the memory, and none of the time. For what has no connection before its first request.
         extra: further lines of uwsgi's configuration.
         after_identity: it needs the cloud's users and catalog as soon as it starts.
         waits_for_rpc: it calls Neutron's RPC server as soon as it starts.
@@ -39,6 +42,7 @@ class Service:
     wsgi_file: str | None = None
     processes: int = 1
     threads: int = 8
+    copies: bool = False
     extra: tuple[str, ...] = ()
     after_identity: bool = False
     waits_for_rpc: bool = False
@@ -75,20 +79,23 @@ def _agent(name: str, *configs: str) -> Service:
 SERVICES: Final = (
     # whatever loads eventlet deadlocks now and then with more than one thread in a process, saying that a
     # greenlet can't switch to a different thread: Keystone as it starts, Nova's and Neutron's APIs later.
+    # Most likely it is oslo.log's lock for greenlets, which Keystone has no more (its `wsgi_file`).
     # Keystone keeps what it has read: a catalog that was half made would stay half for ten minutes
     Service(
         "keystone",
         "keystone",
         port=5000,
-        wsgi_file="/usr/bin/keystone-wsgi-public",
-        processes=2,
+        wsgi_file="/usr/local/lib/medicarche/keystone-wsgi-public",
+        # who asks for a token of a directory's that hangs holds one until the limits of time are over
+        # (`medicarche.plan.cloud_groups`); the cloud's own accounts and the services need another
+        processes=6,
         threads=1,
+        copies=True,
         extra=(
             # once they have spoken TLS, its processes keep the authorities that they had then
             f"touch-reload = {BUNDLE}",
-            # seconds; twice that in practice. libldap waits for ever for a directory that takes a connection
-            # and speaks no TLS: the process that waits is replaced, and the others' turn comes
-            "harakiri = 10",
+            # seconds; twice that in practice. For what hangs in spite of all limits: it is replaced
+            "harakiri = 60",
         ),
         after_identity=True,
     ),
@@ -125,7 +132,11 @@ SERVICES: Final = (
         "horizon",
         port=80,
         wsgi_file="/usr/share/openstack-dashboard/wsgi.py",
-        extra=("static-map = /static=/var/lib/openstack-dashboard/static",),
+        extra=(
+            "static-map = /static=/var/lib/openstack-dashboard/static",
+            # its settings say which domains the log-in page offers, and are read once
+            f"touch-reload = {DOMAINS}",
+        ),
         nice=5,
     ),
 )

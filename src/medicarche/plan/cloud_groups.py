@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["cloud_groups_resources", "cloud_groups_rules", "keystone_asks"]
 
-#: seconds that Keystone waits for the directory's connection, and for each answer: a process of Keystone's
-#: that waits serves nobody else meanwhile
-_PATIENCE = 5
+#: seconds that Keystone waits for the directory's connection, and for each answer; it tries to connect twice.
+#: A process of Keystone's that waits serves nobody else meanwhile
+_PATIENCE = 3
 #: seconds that Keystone keeps a connection, the least that it takes. One that the directory has closed since
 #: (it was restarted) ends in an error that the pool doesn't expect, and a place in the pool is lost with each
 _KEPT = 1

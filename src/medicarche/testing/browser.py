@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
-__all__ = ["browse", "missing_packages"]
+__all__ = ["browse", "browse_here", "missing_packages"]
 
 _PROGRAM = "chromium"
 #: milliseconds that an element may take to be there
@@ -45,18 +45,31 @@ def browse(address: str, port: int, authority: Path) -> Iterator[Page]:
     Raises:
         ssl.SSLError: the certificate isn't to be believed.
     """
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - large; only where a browser is wanted
-
     pem = ssl.get_server_certificate((address, port), ca_certs=str(authority), timeout=20)
     key = x509.load_pem_x509_certificate(pem.encode()).public_key()
     digest = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+    with _opened(f"--ignore-certificate-errors-spki-list={base64.b64encode(digest).decode()}") as page:
+        yield page
+
+
+@contextmanager
+def browse_here() -> Iterator[Page]:
+    """Open a page of a browser for what answers on this machine's loopback, without TLS."""
+    with _opened() as page:
+        yield page
+
+
+@contextmanager
+def _opened(*arguments: str) -> Iterator[Page]:
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - large; only where a browser is wanted
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which(_PROGRAM),
             args=[
                 "--no-sandbox",  # its own sandbox needs a user that isn't root
                 "--disable-dev-shm-usage",
-                f"--ignore-certificate-errors-spki-list={base64.b64encode(digest).decode()}",
+                *arguments,
             ],
         )
         try:

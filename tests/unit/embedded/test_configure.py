@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 
 from medicarche.embedded import build, cloud_secrets, configure, recipe
 from medicarche.embedded.authorities import BUNDLE
+from medicarche.embedded.dashboard_domains import DOMAINS
 from medicarche.embedded.services import SERVICES
 
 if TYPE_CHECKING:
@@ -129,8 +130,28 @@ def test_nobody_of_a_directory_leaves_a_way_in_behind() -> None:
 def test_keystone_begins_anew_when_it_is_to_believe_another_authority() -> None:
     files = rendered(settings())
     assert f"touch-reload = {BUNDLE}\n" in files["etc/medicarche/uwsgi/keystone.ini"].text
-    assert "harakiri = 10\n" in files["etc/medicarche/uwsgi/keystone.ini"].text
     assert "touch-reload" not in files["etc/medicarche/uwsgi/nova-api.ini"].text
+
+
+def test_horizon_begins_anew_when_its_log_in_page_is_to_offer_another_domain() -> None:
+    files = rendered(settings())
+    assert f"touch-reload = {DOMAINS}\n" in files["etc/medicarche/uwsgi/horizon.ini"].text
+    assert DOMAINS in files["etc/openstack-dashboard/local_settings.py"].text
+
+
+def test_a_directory_that_hangs_holds_few_of_keystones_processes_and_not_for_ever() -> None:
+    """Whether it does is the acceptance test's; here is what it depends on."""
+    files = rendered(settings())
+    uwsgi = files["etc/medicarche/uwsgi/keystone.ini"].text
+    assert "processes = 6\nthreads = 1\n" in uwsgi
+    assert "lazy-apps" not in uwsgi, "six processes would take three times the memory"
+    program = "usr/local/lib/medicarche/keystone-wsgi-public"
+    assert f"wsgi-file = /{program}\n" in uwsgi
+    calls = [ast.unparse(node) for node in ast.parse(files[program].text).body]
+    first = calls.index("application = initialize_public_application()")
+    assert "ldap.set_option(ldap.OPT_CONNECT_ASYNC, ldap.OPT_ON)" in calls[:first]
+    assert "log._fix_eventlet_logging = lambda: None" in calls[:first], "copies would share a lock"
+    assert "lazy-apps = true\n" in files["etc/medicarche/uwsgi/nova-api.ini"].text
 
 
 def test_only_version_1_hosts_get_a_group_for_each_container() -> None:

@@ -65,7 +65,7 @@ def test_keystone_asks_with_tls_verified_and_a_limit_of_time(environment: Enviro
     assert options["ldap.use_pool"] is True
     assert options["ldap.use_auth_pool"] is True
     assert options["ldap.pool_retry_max"] == 1
-    assert options["ldap.pool_connection_timeout"] == 5
+    assert options["ldap.pool_connection_timeout"] == 3
     assert options["ldap.pool_connection_lifetime"] == 1, "a closed connection is an error of Keystone's"
     assert options["ldap.auth_pool_connection_lifetime"] == 1, "an old password would open a kept connection"
     assert "ldap.password" not in options
