@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ HEADER = "login,first_name,last_name,mail,site,groups\n"
 ALICE = "alice.moreau,Alice,Moreau,alice.moreau@example.org,ARCHE,research it\n"
 BOB = "bob,Bob,d'Aubépin,bob@example.org,ARCADE,research\n"
 ROOT = Path(__file__).parents[3]
-BASE = Path(__file__).with_name("base.yaml")
+BASE: dict[str, Any] = YAML(typ="safe").load(Path(__file__).with_name("base.yaml"))
 KEYSTONE = {"prefixes": ["192.0.2.10/32"], "authority": "/etc/keystone/authority.pem"}
 #: the directory, its application, and what its groups are in the site
 DIRECTORY: dict[str, Any] = {
@@ -30,7 +31,7 @@ DIRECTORY: dict[str, Any] = {
 
 
 def _load(folder: Path, people: str, name: str = "people.csv", **changes: Any) -> Environment:  # noqa: ANN401 - of YAML
-    data = YAML(typ="safe").load(BASE.read_text(encoding="utf-8"))
+    data = copy.deepcopy(BASE)
     data["directory"] = DIRECTORY | {"people": name} | changes.pop("directory", {})
     data["instances"]["directory"] = dict(data["instances"]["website"])
     entry = {"kind": "directory", "instance": "directory", "port": 636, "title": "Directory"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class Alert:
     steps: tuple[str, ...]
 
 
+@cache
 def load_alerts(path: Path = FILE) -> tuple[Alert, ...]:
     """Read the alerts.
 
