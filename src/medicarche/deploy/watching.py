@@ -26,7 +26,7 @@ def watched(
     authority: Path,
     cloud: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Return all that is watched: every declared instance that the cloud has, what people open in it.
+    """Return all that is watched: every declared instance that the cloud has, and each application in it.
 
     Args:
         environment: what is declared.
@@ -59,8 +59,8 @@ def watched(
         "exporters": _exporters(environment),
         "applications": [
             _probed(environment, a, addresses[a.instance], authority)
-            for a in environment.for_people
-            if a.instance in addresses
+            for a in environment.applications
+            if a.deployed and a.instance in addresses
         ],
     }
 
@@ -83,12 +83,18 @@ def _probed(
         names = read_certificate(given).names
         name = names[0].replace("*", application.instance) if names else name
         believed = given.authority
+    people = application.traits.serves == "people"
+    scheme = "https" if people else "ldaps"
     return {
         "name": application.name,
         "title": application.title,
         "instance": application.instance,
         "host": f"{name}:{application.port}",
-        "url": f"https://{name}:{application.port}/",
-        "probe": f"https://{address}:{application.port}{KINDS[application.kind].health}",
+        "url": f"{scheme}://{name}:{application.port}/",
+        # what is for other applications has no page: whether it speaks TLS is looked at
+        "probe": f"https://{address}:{application.port}{KINDS[application.kind].health}"
+        if people
+        else f"{address}:{application.port}",
+        "prober": "http" if people else "tcp",
         "authority": believed.read_text(encoding="ascii") if believed is not None else "",
     }

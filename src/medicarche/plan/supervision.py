@@ -40,8 +40,7 @@ def supervision_groups(environment: Environment) -> Iterator[SecurityGroup]:
 def supervision_rules(environment: Environment) -> Iterator[SecurityGroupRule]:
     """Yield the ways between the supervision and what it watches; each end names the other one's group.
 
-    An instance's metrics; those of an application's services; of one for people its own port, as visitors
-    reach it. One for other applications is reached by those alone.
+    An instance's metrics; those of an application's services; its own port, as those reach it whom it is for.
     """
     watcher = supervisor(environment)
     if watcher is None:
@@ -55,5 +54,7 @@ def supervision_rules(environment: Environment) -> Iterator[SecurityGroupRule]:
             shown = f"supervision: {exporter.shows}"
             yield rule_between(group, "ingress", exporter.port, own, why=shown)
             yield rule_between(own, "egress", exporter.port, group, why=f"{shown} of {name}")
-        if application.traits.serves == "people":
-            yield rule_between(own, "egress", application.port, group, why=f"supervision: {name} answers")
+        yield rule_between(own, "egress", application.port, group, why=f"supervision: {name} answers")
+        # one for people is open to all
+        if application.traits.serves != "people":
+            yield rule_between(group, "ingress", application.port, own, why="supervision: whether it answers")

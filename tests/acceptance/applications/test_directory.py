@@ -16,7 +16,7 @@ import pytest
 
 from medicarche.deploy.applications import KINDS
 from medicarche.probe import Client, Endpoint, PortState, scan
-from medicarche.spec import cloud_groups, ssh_accounts
+from medicarche.spec import cloud_groups, ssh_accounts, supervision
 from medicarche.testing.directory import LEVEL, SUBTREE, Directory, LDAPException, asked_from
 from medicarche.testing.people_log_in import LOGINS, Visit, unthrottled
 
@@ -337,6 +337,9 @@ def test_it_is_reached_by_its_applications_only_and_over_tls_only(  # noqa: PLR0
         application.port: PortState.OPEN if own else PortState.FILTERED,
     }
     asking = {a.instance for a in users} | set(ssh_accounts.asking(environment))
+    watcher = supervision.supervisor(environment)
+    if watcher is not None:
+        asking.add(watcher.instance)
     for other in instances:
         if other.name == instance.name:
             continue

@@ -53,7 +53,7 @@ def _deployed(environment: Environment) -> list[Application]:
 def test_all_that_the_environment_file_declares_is_seen(
     environment: Environment, watch: Watch, evidence: Evidence
 ) -> None:
-    serving = {a.instance for a in _deployed(environment)}
+    serving = {a.instance for a in environment.for_people}
     expected = {("instances", i.name) for i in environment.instances} | {("nginx", name) for name in serving}
     expected |= {("applications", a.name) for a in _deployed(environment)}
     services = {(service, a.instance) for a in _deployed(environment) for service in a.traits.services}
@@ -126,7 +126,8 @@ def test_every_panel_for_grafana_has_figures_of_all_that_is_declared(
     finally:
         rows = [(*which, "rien" if which in empty else "oui") for which in asked]
         evidence.table("Les tableaux de bord pour Grafana", ("tableau", "panneau", "série", "mesurée"), rows)
-    serving = {a.instance for a in deployed}
+    serving = {a.instance for a in environment.for_people}
+    pages = {a.name for a in environment.for_people}
     for label, declared in (
         ("instance", {i.name for i in environment.instances}),
         ("application", {a.name for a in deployed}),
@@ -135,7 +136,11 @@ def test_every_panel_for_grafana_has_figures_of_all_that_is_declared(
         for panel in load_dashboards()["environnement"].rows[heading]:
             (query,) = panel.queries.values()
             shown = {labels[label] for labels, _ in watch.query(query.replace("$__rate_interval", "2m"))}
-            assert shown == (serving if "nginx_" in query else declared), panel.title
+            # nginx stands in front of what people open, and nothing else has pages
+            fewer = next(
+                (some for word, some in {"nginx_": serving, "_http_": pages}.items() if word in query), None
+            )
+            assert shown == (declared if fewer is None else fewer), panel.title
 
 
 @pytest.mark.requirement("SUP-1")

@@ -167,6 +167,23 @@ def test_a_probe_asks_by_name_and_believes_the_environments_authority_only(
     assert 401 not in module["valid_status_codes"]
 
 
+def test_what_is_for_applications_is_looked_at_for_its_tls(company: Environment, tmp_path: Path) -> None:
+    """A directory that hangs takes connections still: only the handshake tells."""
+    seen = _job(company, tmp_path)["supervision"]["watched"]
+    (target,) = (
+        t for t in configuration.targets(seen)["applications"] if t["labels"]["application"] == "directory"
+    )
+    assert target["targets"] == ["192.168.222.10:636"]
+    assert target["labels"]["url"] == "ldaps://directory.medicarche.internal:636/"
+    module = configuration.blackbox(seen)["modules"]["directory"]
+    assert module["prober"] == "tcp"
+    assert module["tcp"]["tls"]
+    assert module["tcp"]["tls_config"] == {
+        "server_name": "directory.medicarche.internal",
+        "ca_file": "/etc/medicarche/supervision/authorities/directory.pem",
+    }
+
+
 def test_instances_are_found_by_the_cloud_and_by_their_mark(environment: Environment, tmp_path: Path) -> None:
     seen = _job(environment, tmp_path)["supervision"]["watched"]
     jobs = {job["job_name"]: job for job in configuration.prometheus(seen)["scrape_configs"]}

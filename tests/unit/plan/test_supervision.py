@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from medicarche import deploy
 from medicarche.plan import derive
 from medicarche.plan.reach import Expected, Policy, Target, VantagePoint, expectation
 from medicarche.plan.resources import Port, SecurityGroup, SecurityGroupRule
@@ -62,6 +63,22 @@ def test_each_end_lets_the_other_one_pass_and_nobody_else(policy: Policy) -> Non
         assert not policy.enters("syncthing", "tcp", port, ADDRESSES["reserve"])
         assert not policy.leaves("syncthing", "tcp", port, ADDRESSES["supervision"])
         assert not policy.leaves("supervision", "tcp", port, "10.20.20.110")
+
+
+def test_what_is_for_applications_is_reached_by_the_supervision_too() -> None:
+    """The directory's instances ask by SSH accounts' group, which is another matter: without it here."""
+    company = load_environment(ENVIRONMENTS / "medicarche.yaml", traits=deploy.traits)
+    assert company.directory is not None
+    company = replace(company, directory=replace(company.directory, ssh_groups=()))
+    addresses = {i.name: f"192.168.222.{10 + n}" for n, i in enumerate(company.instances)}
+    policy = Policy(company, derive(company, SITE), addresses)
+    for name, open_ in (("supervision", True), ("website", True), ("nextcloud", True), ("directory", False)):
+        assert policy.enters("directory", "tcp", 636, addresses[name]) is open_, name
+        assert policy.leaves(name, "tcp", 636, addresses["directory"]) is open_, name
+    alone = company.without(["supervision"])
+    gone = replace(alone, applications=tuple(a for a in alone.applications if a.name != "supervision"))
+    policy = Policy(gone, derive(gone, SITE), addresses)
+    assert not policy.enters("directory", "tcp", 636, addresses["supervision"])
 
 
 def test_a_services_metrics_are_the_supervisions_alone(environment: Environment) -> None:

@@ -203,29 +203,27 @@ def alertmanager() -> dict[str, Any]:
 
 
 def blackbox(watched: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one probe for each application: as a visitor asks, by its name, believing its authority only."""
-    return {
-        "modules": {
-            application["name"]: {
-                "prober": "http",
-                "timeout": "9s",
-                "http": {
-                    "method": "GET",
-                    "preferred_ip_protocol": "ip4",
-                    "follow_redirects": False,
-                    "valid_status_codes": [200, 301, 302, 303],
-                    "fail_if_not_ssl": True,
-                    "headers": {"Host": application["host"]},
-                    "tls_config": {
-                        "server_name": application["host"].rpartition(":")[0],
-                        **(
-                            {"ca_file": f"{AUTHORITIES}/{application['name']}.pem"}
-                            if application["authority"]
-                            else {}
-                        ),
-                    },
-                },
-            }
-            for application in watched["applications"]
-        }
+    """Return one probe for each application: by its name, believing its authority only.
+
+    What people open is asked as a visitor asks. Of what is for other applications the TLS handshake is
+    looked at: a service that hangs takes connections still, and answers none.
+    """
+    return {"modules": {application["name"]: _probe(application) for application in watched["applications"]}}
+
+
+def _probe(application: Mapping[str, Any]) -> dict[str, Any]:
+    believed = {"ca_file": f"{AUTHORITIES}/{application['name']}.pem"} if application["authority"] else {}
+    told = {
+        "preferred_ip_protocol": "ip4",
+        "tls_config": {"server_name": application["host"].rpartition(":")[0], **believed},
     }
+    if application["prober"] == "tcp":
+        return {"prober": "tcp", "timeout": "9s", "tcp": {"tls": True, **told}}
+    asked = {
+        "method": "GET",
+        "follow_redirects": False,
+        "valid_status_codes": [200, 301, 302, 303],
+        "fail_if_not_ssl": True,
+        "headers": {"Host": application["host"]},
+    }
+    return {"prober": "http", "timeout": "9s", "http": {**asked, **told}}
