@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from playwright.sync_api import Page
     from testinfra.host import Host
 
     from medicarche.spec.environment import Environment
@@ -60,6 +61,38 @@ def test_a_person_logs_in_through_the_login_page_in_french(
     assert answer.status_code == 303
     assert "/login" not in answer.headers["location"]
     assert all(cookie.secure for cookie in outside.cookies)
+
+
+def test_a_person_sees_their_files_in_the_browser_in_french(
+    page: Page, outside: Client, url: str, colleague: Person
+) -> None:
+    name, password = colleague
+    file = f"essai-{secrets.token_hex(4)}.txt"
+    assert outside.put(of(url, colleague, file), data=b"essai", auth=colleague).status_code == 201
+    # the greeting of a first visit covers the page
+    greeting = page.locator("#firstrunwizard")
+    page.add_locator_handler(greeting, lambda: page.keyboard.press("Escape"))
+
+    page.goto(f"{url}/login")
+    log_in(page, name, "wrong")
+    page.wait_for_selector("text='Mauvais identifiant ou mot de passe.'")
+    assert "/login" in page.url
+    log_in(page, name, password)
+    page.wait_for_url(lambda address: "/login" not in address)
+
+    page.goto(f"{url}/apps/files")
+    row = page.wait_for_selector(f"[data-cy-files-list-row-name='{file}']")
+    assert row is not None
+    assert "il y a" in row.inner_text()
+    assert "Tous les fichiers" in page.inner_text("nav[aria-label='Fichiers']")
+    assert page.locator(".toast-error").all_inner_texts() == []
+
+
+def log_in(page: Page, name: str, password: str) -> None:
+    """Fill in the login page's form, and send it."""
+    page.fill("#user", name)
+    page.fill("#password", password)
+    page.click("button:has-text('Se connecter')")
 
 
 @pytest.mark.parametrize("wrong", [("dsi", "wrong"), ("admin", "admin"), ("dsi", "dsi")])
