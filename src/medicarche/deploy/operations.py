@@ -181,7 +181,10 @@ class Differences(FactBase[list[str] | None]):
 
 def _named(units: Sequence[Unit]) -> dict[str, list[str]]:
     paths = [p for u in units for p in (*u.configuration, f"{_STAMPS}/{u.name}")]
-    return {"units": [u.name for u in units], "paths": paths}
+    names = [u.name for u in units]
+    # what a timer starts has a file of its own, that systemd may have to read again
+    started = [f"{name.removesuffix('.timer')}.service" for name in names if name.endswith(".timer")]
+    return {"units": [*names, *started], "paths": paths}
 
 
 def services_question(units: Sequence[Unit]) -> Question:

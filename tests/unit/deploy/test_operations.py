@@ -183,6 +183,16 @@ def test_services(state: UnitState, times: dict[str, float], said: list[str], de
     assert len(made) == len(said)
 
 
+def test_what_a_timer_starts_is_read_again_too(details: list[str]) -> None:
+    timer = Unit("a.timer")
+    _, asked = operations.services_question([timer])
+    assert asked["units"] == ["a.timer", "a.service"]
+    started = UnitState(enabled=True, active=False, stale=True, started=0.0)
+    (command,) = operations._unit_commands({"a.timer": RUNNING, "a.service": started}, {}, [timer])
+    assert command.get_raw_value() == "systemctl daemon-reload"
+    assert details == ["systemd reads its units again"]
+
+
 def test_a_configuration_is_checked_before_it_is_loaded_and_stamped_before(details: list[str]) -> None:
     unit = Unit("a.service", ("/etc/a",), "reload", check="a --test")
     (command,) = operations._unit_commands({"a.service": RUNNING}, {"/etc/a": 101.0}, [unit])
