@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -192,8 +193,18 @@ def run(
         cloud=_looking(selection, site),
         dry_run=dry_run,
         artefacts=artefacts if artefacts is not None else known(selection.environment, selection.paths.cache),
+        at_once=_at_once(selection),
         reporter=reporter,
     )
+
+
+def _at_once(selection: Selection) -> int | None:
+    """Return how many instances are deployed at the same time; None: all of them.
+
+    The embedded cloud's share this machine's processors. More than these at once end no sooner, and hold up
+    the one that all wait for in the end.
+    """
+    return max(2, len(os.sched_getaffinity(0))) if selection.embedded is not None else None
 
 
 def _looking(selection: Selection, site: Site) -> dict[str, Any] | None:

@@ -77,3 +77,15 @@ def test_where_nobody_administers_by_the_directory_nothing_is_told(selection: Se
     nobody = replace(selection, environment=replace(selection.environment, directory=None))
     deploying.note_without_key(nobody, notes)
     assert notes.told == []
+
+
+def test_instances_that_share_this_machines_processors_take_turns(
+    selection: Selection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OS_CLOUD", raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
+    assert deploying._at_once(selection) is None
+    paths = Paths(home=tmp_path / "home", cache=tmp_path / "cache")
+    here = select(Options(environment_file=COMPANY, paths=paths))
+    assert here.embedded is not None
+    assert deploying._at_once(here) == 3

@@ -14,7 +14,7 @@ from medicarche.deploy.applications import KINDS
 from medicarche.deploy.artefacts import Held, Obtained, held, obtain
 from medicarche.deploy.declaration import Artefact, Declaration
 from medicarche.deploy.directory import hand_over
-from medicarche.deploy.job import DeployResult, InstanceResult, make_job
+from medicarche.deploy.job import DeployResult, InstanceResult, longest_first, make_job
 from medicarche.errors import DeploymentError
 from medicarche.pki import Authority
 from medicarche.private_files import make_private_folder
@@ -95,6 +95,7 @@ def deploy(
     dry_run: bool = False,
     cloud: Mapping[str, Any] | None = None,
     artefacts: Mapping[str, Held] | None = None,
+    at_once: int | None = None,
 ) -> DeployResult:
     """Bring all instances to what the environment declares; what is right already isn't touched.
 
@@ -111,6 +112,7 @@ def deploy(
         cloud: what the supervision looks at the cloud with: ``api``, addresses and ports at which instances
             reach it, and ``entry``, a reader's entry of clouds.yaml.
         artefacts: application's name → the file that it is made from (`obtain`), of those that need one.
+        at_once: how many instances are changed at the same time; None: all.
 
     Raises:
         DeploymentError: an operation failed; names the instance, the operation, its last lines, the log.
@@ -127,7 +129,7 @@ def deploy(
     proxy = f"http://{package_proxy[0]}:{package_proxy[1]}" if package_proxy else None
     by_user: dict[str, list[Instance]] = {}
     users = {image.name: image.user for image in environment.images}
-    for instance in mine:
+    for instance in longest_first(environment, mine):
         by_user.setdefault(users[environment.instance(instance.name).image], []).append(instance)
     job: dict[str, Any] = {}
     for user, members in by_user.items():
@@ -144,7 +146,7 @@ def deploy(
             everyone=mine,
             cloud=cloud,
         )
-        job = {**part, "instances": [*job.get("instances", []), *part["instances"]]}
+        job = {**part, "instances": [*job.get("instances", []), *part["instances"]], "at_once": at_once}
     hand_over(environment, Credentials(folder), folder)
     with reporter.stage("Comparing the applications" if dry_run else "Deploying the applications") as stage:
         return _run(job, log, stage)

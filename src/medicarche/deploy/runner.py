@@ -146,8 +146,8 @@ def _state(job: dict[str, Any]) -> State:
         )
         for instance in job["instances"]
     ]
-    # pyinfra's constructors have no type hints
-    config = Config(SUDO=True, CONNECT_TIMEOUT=20)  # type: ignore[no-untyped-call]
+    # pyinfra's constructors have no type hints; 0: it takes as many hosts at once as there are
+    config = Config(SUDO=True, CONNECT_TIMEOUT=20, PARALLEL=job.get("at_once") or 0)  # type: ignore[no-untyped-call]
     return State(Inventory((hosts, {})), config)  # type: ignore[no-untyped-call]
 
 

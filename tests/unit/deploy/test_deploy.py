@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import subprocess
 import sys
@@ -11,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from medicarche.credentials import Credentials
-from medicarche.deploy import deploy
-from medicarche.deploy.job import DeployResult, InstanceResult
+from medicarche.deploy import deploy, traits
+from medicarche.deploy.job import DeployResult, InstanceResult, longest_first
 from medicarche.errors import DeploymentError
 from medicarche.progress import SilentReporter
+from medicarche.spec import load_environment
 from medicarche.spec.environment import Application, Environment, ImageSpec, Instance, Locale, Mirrors
 
 
@@ -116,6 +118,44 @@ def test_the_real_process_tells_an_instance_that_it_cant_reach(tmp_path: Path) -
     log = (tmp_path / "deploy.log").read_text()
     assert "deployment begins" in log
     assert not [secret for secret in Credentials(tmp_path).values() if secret in log]
+
+
+def test_what_others_ask_comes_first_and_then_what_takes_longest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company = load_environment(Path(__file__).parents[3] / "environments" / "medicarche.yaml", traits=traits)
+    named = [Machine(i.name) for i in company.instances]
+    assert [i.name for i in longest_first(company, named)] == [
+        *("directory", "odoo", "nextcloud", "supervision", "website", "syncthing")
+    ]
+    # what isn't deployed takes no time
+    without = company.without(["odoo"])
+    assert [i.name for i in longest_first(without, named)][-1] == "odoo"
+    two = replace(
+        ENVIRONMENT,
+        instances=(*ENVIRONMENT.instances, replace(ENVIRONMENT.instances[0], name="alone")),
+    )
+    code = (
+        "seen = [job['at_once'], [i['name'] for i in job['instances']]]\n"
+        f"open({str(tmp_path / 'seen')!r}, 'w').write(json.dumps(seen))"
+    )
+    _program(tmp_path, monkeypatch, code)
+    deploy(two, [Machine("alone"), Machine()], tmp_path / "e", reporter=SilentReporter(), at_once=2)
+    assert json.loads((tmp_path / "seen").read_text()) == [2, ["website", "alone"]]
+
+
+@pytest.mark.parametrize(("at_once", "size"), [("2", 2), ("None", 3)])
+def test_so_many_instances_are_changed_at_the_same_time(at_once: str, size: int) -> None:
+    code = (
+        "from medicarche.deploy.runner import _state\n"
+        "keys = ('address', 'user', 'key', 'known_hosts')\n"
+        "instances = [{'name': name, **dict.fromkeys(keys, 'x')} for name in 'cab']\n"
+        f"state = _state({{'instances': instances, 'at_once': {at_once}}})\n"
+        f"assert state.pool.size == {size}, state.pool.size\n"
+        "assert [host.name for host in state.inventory] == ['c', 'a', 'b']\n"
+    )
+    pytest.importorskip("pyinfra")
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_secrets_are_masked_in_the_log() -> None:
