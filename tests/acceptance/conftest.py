@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from medicarche.spec.environment import Environment
+    from medicarche.testing.built import Built
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +38,17 @@ def host_has(
         shared(f"host has {' '.join(packages)}", install)
 
     return ensure
+
+
+@pytest.fixture(scope="session")
+def dashboard(provisioned: Built) -> str:
+    """The dashboard's address on this machine, without the last slash."""
+    embedded = provisioned.selection.embedded
+    if embedded is None:
+        pytest.skip("a configured cloud's dashboard isn't ours to find")
+    address = embedded.status().dashboard
+    assert address, "no port of this machine leads to the dashboard"
+    return address.rstrip("/")
 
 
 @pytest.fixture

@@ -22,17 +22,6 @@ pytestmark = pytest.mark.requirement("CLOUD-2")
 
 
 @pytest.fixture(scope="module")
-def dashboard(provisioned: Built) -> str:
-    """The dashboard's address on this machine, without the last slash."""
-    embedded = provisioned.selection.embedded
-    if embedded is None:
-        pytest.skip("a configured cloud's dashboard isn't ours to find")
-    address = embedded.status().dashboard
-    assert address, "no port of this machine leads to the dashboard"
-    return address.rstrip("/")
-
-
-@pytest.fixture(scope="module")
 def person(provisioned: Built, dashboard: str) -> tuple[str, str, str]:
     """User name, password and domain of a person who isn't the admin."""
     del dashboard  # asked for first: it skips where the cloud isn't an embedded one

@@ -46,18 +46,6 @@ def roles(environment: Environment) -> dict[str, str]:
 
 
 @pytest.fixture
-def dashboard(provisioned: Built, roles: dict[str, str]) -> str:
-    """The dashboard's address on this machine, without the last slash."""
-    del roles
-    embedded = provisioned.selection.embedded
-    if embedded is None:
-        pytest.skip("a configured cloud's dashboard isn't ours to find")
-    address = embedded.status().dashboard
-    assert address, "no port of this machine leads to the dashboard"
-    return address.rstrip("/")
-
-
-@pytest.fixture
 def password(application: Application, credentials: Credentials) -> Callable[[str], str]:
     """The password that was handed over to somebody of the directory."""
 

@@ -5,29 +5,20 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from folder_node import FolderNode
 from medicarche.embedded import authorities
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class _Node:
-    """A folder instead of a node."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def command(self, arguments: list[str]) -> list[str]:
-        return [part.replace("/etc/medicarche", str(self.root)) for part in arguments]
-
-
-def _trust(node: _Node, environment: str, certificate: str) -> str:
+def _trust(node: FolderNode, environment: str, certificate: str) -> str:
     authorities.trust(node, environment, certificate)  # type: ignore[arg-type]  # a stand-in
     return (node.root / "authorities.pem").read_text(encoding="utf-8")
 
 
 def test_all_environments_are_believed_and_each_has_one_authority(tmp_path: Path) -> None:
-    node = _Node(tmp_path)
+    node = FolderNode(tmp_path)
     assert _trust(node, "b", "second\n") == "second\n"
     assert _trust(node, "a", "first\n") == "first\nsecond\n"
     assert _trust(node, "b", "third\n") == "first\nthird\n"
@@ -36,7 +27,7 @@ def test_all_environments_are_believed_and_each_has_one_authority(tmp_path: Path
 
 
 def test_the_same_again_touches_nothing(tmp_path: Path) -> None:
-    node = _Node(tmp_path)
+    node = FolderNode(tmp_path)
     _trust(node, "a", "first\n")
     os.utime(tmp_path / "authorities.pem", (1, 1))
     _trust(node, "a", "first\n")

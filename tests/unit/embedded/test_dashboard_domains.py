@@ -7,6 +7,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from folder_node import FolderNode
 from medicarche.embedded import cloud_secrets, configure, dashboard_domains
 
 if TYPE_CHECKING:
@@ -15,22 +16,12 @@ if TYPE_CHECKING:
     import pytest
 
 
-class _Node:
-    """A folder instead of a node."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def command(self, arguments: list[str]) -> list[str]:
-        return [part.replace("/etc/medicarche", str(self.root)) for part in arguments]
-
-
-def _offer(node: _Node, environment: str, domain: str | None) -> None:
+def _offer(node: FolderNode, environment: str, domain: str | None) -> None:
     dashboard_domains.offer(node, environment, domain)  # type: ignore[arg-type]  # a stand-in
 
 
 def test_each_environment_offers_its_own_and_takes_it_back(tmp_path: Path) -> None:
-    node, whole = _Node(tmp_path), tmp_path / "dashboard-domains"
+    node, whole = FolderNode(tmp_path), tmp_path / "dashboard-domains"
     _offer(node, "b", "b")
     _offer(node, "a", "a")
     assert whole.read_text(encoding="utf-8") == "a\nb\n"
@@ -42,7 +33,7 @@ def test_each_environment_offers_its_own_and_takes_it_back(tmp_path: Path) -> No
 
 
 def test_the_same_again_and_nothing_at_all_touch_nothing(tmp_path: Path) -> None:
-    node, whole = _Node(tmp_path), tmp_path / "dashboard-domains"
+    node, whole = FolderNode(tmp_path), tmp_path / "dashboard-domains"
     _offer(node, "a", None)
     assert not whole.exists()
     _offer(node, "a", "a")
@@ -72,7 +63,7 @@ def _settings(monkeypatch: pytest.MonkeyPatch, whole: Path) -> dict[str, Any]:
 def test_the_page_asks_for_a_domain_only_where_there_is_a_choice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    node, whole = _Node(tmp_path), tmp_path / "dashboard-domains"
+    node, whole = FolderNode(tmp_path), tmp_path / "dashboard-domains"
     assert _settings(monkeypatch, whole)["OPENSTACK_KEYSTONE_MULTIDOMAIN_SUPPORT"] is False
     _offer(node, "medicarche", "medicarche")
     settings = _settings(monkeypatch, whole)
