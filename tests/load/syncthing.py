@@ -20,7 +20,7 @@ class Administrator(Person):
 
     def on_start(self) -> None:
         """Log in, and take the token that every later request has to show."""
-        user, password = self.login()
+        user, password = self.login_in_charge()
         login = {"username": user, "password": password}
         with self.ask("POST", "/rest/noauth/auth/password", "administrator logs in", json=login) as answer:
             self.check(answer, 204)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from locust.contrib.fasthttp import ResponseContextManager
     from locust.env import Environment
 
+    from medicarche.spec.environment import Application
+
 __all__ = ["Person", "of"]
 
 _log = logging.getLogger(__name__)
@@ -67,6 +69,15 @@ def _selection() -> Selection:
     """Return the environment and its cloud: those of the environment variables, as for all commands."""
     file = os.environ.get("MEDICARCHE_ENVIRONMENT")
     return select(Options(environment_file=Path(file)) if file else Options())
+
+
+def _generated(name: str) -> str:
+    """Return a generated password by its name among the environment's."""
+    found = Credentials(_selection().folder).get(name)
+    if found is None:
+        owner, _, purpose = name.partition("/")
+        raise MedicarcheError(f"{owner}: no password was generated for {purpose}")
+    return found
 
 
 def of(kind: str) -> Callable[[_Kind], _Kind]:
@@ -123,19 +134,31 @@ class Person(FastHttpUser):
     target: ClassVar[LoadTarget | None] = None
 
     def login(self) -> tuple[str, str]:
-        """Return the administrator's login and password."""
-        assert self.target is not None  # noqa: S101 - people of an application that isn't there don't start
-        name = self.target.name
-        (application,) = [a for a in _selection().environment.applications if a.name == name]
-        return application.settings["administrator"], self.secret("administrator")
+        """Return the local administrator's login and password."""
+        return self._application().settings["administrator"], self.secret("administrator")
+
+    def login_in_charge(self) -> tuple[str, str]:
+        """Return login and password of somebody who may do everything, as the login page takes them.
+
+        That is somebody of the directory where the application asks it: not each of them knows a password of
+        its own beside.
+        """
+        directory, application = _selection().environment.directory, self._application()
+        if directory is None or not application.roles:
+            return self.login()
+        powers = application.traits.roles
+        roles = directory.with_roles(application.roles, powers)
+        login = min(login for login, role in roles.items() if role == powers[0])
+        return login, _generated(f"{directory.application}/person/{login}")
 
     def secret(self, purpose: str) -> str:
         """Return one of the application's generated passwords."""
-        assert self.target is not None  # noqa: S101 - as above
-        found = Credentials(_selection().folder).get(f"{self.target.name}/{purpose}")
-        if found is None:
-            raise MedicarcheError(f"{self.target.name}: no password was generated for {purpose}")
-        return found
+        return _generated(f"{self._application().name}/{purpose}")
+
+    def _application(self) -> Application:
+        assert self.target is not None  # noqa: S101 - people of an application that isn't there don't start
+        name = self.target.name
+        return next(a for a in _selection().environment.applications if a.name == name)
 
     def ask(
         self,

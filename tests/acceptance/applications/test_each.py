@@ -99,11 +99,15 @@ def test_no_secret_is_in_a_process_line_or_the_deployments_log(
     assert not [1 for secret in credentials.values() if secret in lines or secret in log]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def reboots(
     provisioned: Built, authority: Path, shared: Callable[..., dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """Reboot the instances of all applications at once; application → seconds until it answers, error."""
+    """Reboot the instances of all applications at once; application → seconds until it answers, error.
+
+    Once for all tests, and by the first one of them: a fixture of the session's would come before that
+    test's turn, and reboot the instances under another one that is alone.
+    """
     return shared("reboots", lambda: _reboot_all(provisioned, authority))
 
 

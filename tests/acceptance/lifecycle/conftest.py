@@ -62,6 +62,10 @@ def environment_file(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pyt
     for name, application in list(content["applications"].items()):
         if application["instance"] != "website":
             del content["applications"][name]
+    # its instance is gone, and whoever would ask it
+    content.pop("directory", None)
+    for application in content["applications"].values():
+        application.pop("roles", None)
     file: Path = tmp_path_factory.mktemp("environment") / "environment.yaml"
     with file.open("w", encoding="utf-8") as stream:
         yaml.dump(content, stream)
