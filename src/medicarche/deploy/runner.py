@@ -79,6 +79,13 @@ class _Said:
         self._stream.flush()
 
 
+class _InOrder(Inventory):
+    """Begins with the hosts in the order in which they were given: pyinfra keeps them in a set."""
+
+    def get_active_hosts(self) -> list[Host]:
+        return [host for host in self if host in self.state.active_hosts]
+
+
 class _Callbacks(BaseStateCallback):
     """Tells each operation's begin, and each failure with what the instance said."""
 
@@ -148,7 +155,7 @@ def _state(job: dict[str, Any]) -> State:
     ]
     # pyinfra's constructors have no type hints; 0: it takes as many hosts at once as there are
     config = Config(SUDO=True, CONNECT_TIMEOUT=20, PARALLEL=job.get("at_once") or 0)  # type: ignore[no-untyped-call]
-    return State(Inventory((hosts, {})), config)  # type: ignore[no-untyped-call]
+    return State(_InOrder((hosts, {})), config)  # type: ignore[no-untyped-call]
 
 
 def _deploy(state: State, job: dict[str, Any], say: _Said) -> bool:

@@ -144,15 +144,18 @@ def test_what_others_ask_comes_first_and_then_what_takes_longest(
     assert json.loads((tmp_path / "seen").read_text()) == [2, ["website", "alone"]]
 
 
-@pytest.mark.parametrize(("at_once", "size"), [("2", 2), ("None", 3)])
+@pytest.mark.parametrize(("at_once", "size"), [("2", 2), ("None", 8)])
 def test_so_many_instances_are_changed_at_the_same_time(at_once: str, size: int) -> None:
     code = (
         "from medicarche.deploy.runner import _state\n"
         "keys = ('address', 'user', 'key', 'known_hosts')\n"
-        "instances = [{'name': name, **dict.fromkeys(keys, 'x')} for name in 'cab']\n"
+        "instances = [{'name': name, **dict.fromkeys(keys, 'x')} for name in 'hcaebdgf']\n"
         f"state = _state({{'instances': instances, 'at_once': {at_once}}})\n"
         f"assert state.pool.size == {size}, state.pool.size\n"
-        "assert [host.name for host in state.inventory] == ['c', 'a', 'b']\n"
+        "for host in state.inventory:\n"
+        "    state.activate_host(host)\n"
+        "begun = [host.name for host in state.inventory.get_active_hosts()]\n"
+        "assert begun == list('hcaebdgf'), begun\n"
     )
     pytest.importorskip("pyinfra")
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
