@@ -78,6 +78,10 @@ class Running:
         """Return a condition: a line of standard error matches a regular expression."""
         return lambda: re.search(pattern, self.said, re.MULTILINE) is not None
 
+    def stop(self) -> None:
+        """Have the command itself stand still (SIGSTOP), with all that it holds; it can be killed then."""
+        self._process.send_signal(signal.SIGSTOP)
+
     def kill(self) -> None:
         """Kill the command itself (SIGKILL); programs that it started live on, as after any such kill."""
         self._process.send_signal(signal.SIGKILL)
