@@ -219,7 +219,8 @@ def _each(context: click.Context, names: Iterable[str], measure: Callable[[Bench
         )
     for application in bench.selection.environment.applications:
         if application.name not in {target.name for target in bench.targets}:
-            bench.reporter.note(f"{application.name}: not deployed, not measured")
+            why = "not deployed" if application.traits.serves == "people" else "not for people"
+            bench.reporter.note(f"{application.name}: {why}, not measured")
     made = []
     for target in chosen:
         run = measure(bench, target)
