@@ -154,7 +154,7 @@ def _state(job: dict[str, Any]) -> State:
         for instance in job["instances"]
     ]
     # pyinfra's constructors have no type hints; 0: it takes as many hosts at once as there are
-    config = Config(SUDO=True, CONNECT_TIMEOUT=20, PARALLEL=job.get("at_once") or 0)  # type: ignore[no-untyped-call]
+    config = Config(SUDO=True, CONNECT_TIMEOUT=20, PARALLEL=job["at_once"] or 0)  # type: ignore[no-untyped-call]
     return State(_InOrder((hosts, {})), config)  # type: ignore[no-untyped-call]
 
 

@@ -83,18 +83,19 @@ def _probed(
         names = read_certificate(given).names
         name = names[0].replace("*", application.instance) if names else name
         believed = given.authority
-    people = application.traits.serves == "people"
-    scheme = "https" if people else "ldaps"
+    place = f"{address}:{application.port}"
+    if application.traits.serves == "people":
+        scheme, prober, probe = "https", "http", f"https://{place}{KINDS[application.kind].health}"
+    else:
+        # what is for other applications has no page: whether it speaks TLS is looked at
+        scheme, prober, probe = "ldaps", "tcp", place
     return {
         "name": application.name,
         "title": application.title,
         "instance": application.instance,
         "host": f"{name}:{application.port}",
         "url": f"{scheme}://{name}:{application.port}/",
-        # what is for other applications has no page: whether it speaks TLS is looked at
-        "probe": f"https://{address}:{application.port}{KINDS[application.kind].health}"
-        if people
-        else f"{address}:{application.port}",
-        "prober": "http" if people else "tcp",
+        "probe": probe,
+        "prober": prober,
         "authority": believed.read_text(encoding="ascii") if believed is not None else "",
     }

@@ -148,7 +148,9 @@ class Person(FastHttpUser):
             return self.login()
         powers = application.traits.roles
         roles = directory.with_roles(application.roles, powers)
-        login = min(login for login, role in roles.items() if role == powers[0])
+        login = min((login for login, role in roles.items() if role == powers[0]), default=None)
+        if login is None:
+            raise MedicarcheError(f"{application.name}: nobody of the directory is {powers[0]} there")
         return login, _generated(f"{directory.application}/person/{login}")
 
     def secret(self, purpose: str) -> str:

@@ -44,17 +44,30 @@ def administrator(application: Application, credentials: Credentials) -> tuple[s
 
 
 @pytest.fixture
-def with_people(
-    changed_file: Callable[[Callable[[Any], None]], Path], tmp_path: Path
-) -> Callable[[Sequence[Member]], Path]:
-    """Write an environment file that differs in its people's file only."""
+def password(application: Application, credentials: Credentials) -> Callable[[str], str]:
+    """Give the directory's password that was handed over: of a person, or of a service (``service/NAME``)."""
 
-    def write(members: Sequence[Member]) -> Path:
+    def get(who: str) -> str:
+        purpose = who if "/" in who else f"person/{who}"
+        found = credentials.get(f"{application.name}/{purpose}")
+        assert found, f"no password was generated for {who}"
+        return found
+
+    return get
+
+
+@pytest.fixture
+def with_people(changed_file: Callable[[Callable[[Any], None]], Path], tmp_path: Path) -> Callable[..., Path]:
+    """Write an environment file with other people; without ``accounts`` it has no SSH groups either."""
+
+    def write(members: Sequence[Member], *, accounts: bool = True) -> Path:
         people = tmp_path / "people.csv"
         people.write_text(as_csv(members), encoding="utf-8")
 
         def change(content: Any) -> None:  # noqa: ANN401 - YAML
             content["directory"]["people"] = str(people)
+            if not accounts:
+                del content["directory"]["ssh_groups"]
 
         return changed_file(change)
 

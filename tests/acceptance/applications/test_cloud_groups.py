@@ -130,23 +130,17 @@ def expected(request: pytest.FixtureRequest, environment: Environment) -> dict[s
 
 
 @pytest.fixture
-def cloud(  # noqa: PLR0917 - fixtures
+def cloud(
     provisioned: Built,
     expected: dict[str, str],
     environment: Environment,
-    application: Application,
-    credentials: Credentials,
+    password: Callable[[str], str],
     connections: Connections,
 ) -> Cloud:
     """The cloud, where its Keystone asks the directory."""
     del expected
     if connections.admin is None or cloud_directory.keystone_site(provisioned.selection) is None:
         pytest.skip("this cloud's Keystone doesn't ask the directory")
-
-    def password(login: str) -> str:
-        found = credentials.get(f"{application.name}/person/{login}")
-        assert found, f"no password was generated for {login}"
-        return found
 
     url = str(connections.member.sdk.config.config["auth"]["auth_url"]).rstrip("/")
     return Cloud(
@@ -426,6 +420,13 @@ def _without(machine: Host, how: str) -> Iterator[None]:
         machine.check_output(start)
 
 
+def _own_entry(built: Built, login: str) -> dict[str, Any]:
+    """Return how somebody with an account of the cloud's own logs in, as it was handed over."""
+    file = people.file_of(built.selection.folder, login)
+    entry: dict[str, Any] = YAML(typ="safe").load(file)["clouds"][people.CLOUD]["auth"]
+    return entry
+
+
 @pytest.mark.alone
 @pytest.mark.parametrize("how", ["stopped", "hanging"])
 def test_without_the_directory_the_clouds_own_accounts_go_on_and_nobody_else(  # noqa: PLR0917 - fixtures
@@ -460,8 +461,7 @@ def test_without_the_directory_the_clouds_own_accounts_go_on_and_nobody_else(  #
         time.sleep(0.5)
         # each of Keystone's processes may be at that now
         for person in [p for p in environment.people if p.cloud_role is not None][:3]:
-            file = people.file_of(provisioned.selection.folder, person.login)
-            entry = YAML(typ="safe").load(file)["clouds"][people.CLOUD]["auth"]
+            entry = _own_entry(provisioned, person.login)
             own = timed(
                 f"compte local {person.login}",
                 partial(cloud.ask, entry["username"], entry["password"], domain="Default"),
@@ -518,8 +518,7 @@ def test_a_directory_that_hangs_holds_up_none_of_the_clouds_own_accounts(  # noq
     own = next((p.login for p in environment.people if p.cloud_role is not None), None)
     if own is None:
         pytest.skip("the environment file has no account of the cloud's own")
-    file = people.file_of(provisioned.selection.folder, own)
-    entry = YAML(typ="safe").load(file)["clouds"][people.CLOUD]["auth"]
+    entry = _own_entry(provisioned, own)
 
     def own_token() -> float:
         began = time.monotonic()

@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 
     from medicarche.cloud.connect import Connections
     from medicarche.converge import InstanceState
-    from medicarche.credentials import Credentials
     from medicarche.report import Evidence
     from medicarche.spec import Member
-    from medicarche.spec.environment import Application, Environment
+    from medicarche.spec.environment import Environment
     from medicarche.testing.built import Built
 
 pytestmark = [
@@ -43,18 +42,6 @@ def roles(environment: Environment) -> dict[str, str]:
     if not found:
         pytest.skip("the environment file gives no group of the directory a role on the cloud")
     return found
-
-
-@pytest.fixture
-def password(application: Application, credentials: Credentials) -> Callable[[str], str]:
-    """The password that was handed over to somebody of the directory."""
-
-    def look(login: str) -> str:
-        found = credentials.get(f"{application.name}/person/{login}")
-        assert found, f"no password was generated for {login}"
-        return found
-
-    return look
 
 
 def _first(roles: dict[str, str], role: str) -> str:

@@ -75,19 +75,6 @@ def asked(
         yield found
 
 
-@pytest.fixture
-def password(application: Application, credentials: Credentials) -> Callable[[str], str]:
-    """Give the password that was handed over: of a person, or of a service (``service/NAME``)."""
-
-    def get(who: str) -> str:
-        purpose = who if "/" in who else f"person/{who}"
-        found = credentials.get(f"{application.name}/{purpose}")
-        assert found, f"no password was generated for {who}"
-        return found
-
-    return get
-
-
 @dataclass(frozen=True)
 class Company:
     """The people, the applications that ask for them, and how they log in there."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from medicarche.errors import Unreachable
 from medicarche.ssh import Ssh, ensure_key_pair
-from medicarche.testing.company import as_csv
 from medicarche.testing.directory import LEVEL, SUBTREE, asked_from
 from medicarche.testing.machines import ssh_to
 
@@ -122,7 +121,7 @@ def people(  # noqa: PLR0917 - fixtures
     instances: tuple[InstanceState, ...],
     machines: Callable[[InstanceState], Host],
     run_medicarche: Run,
-    changed_file: Callable[[Callable[[Any], None]], Path],
+    with_people: Callable[..., Path],
     tmp_path: Path,
 ) -> Iterator[People]:
     """The company with keys, provisioned; afterwards the environment file's own people again."""
@@ -131,20 +130,9 @@ def people(  # noqa: PLR0917 - fixtures
     if not declared.ssh_groups:
         pytest.skip("no group administers the instances over SSH")
 
-    def write(members: Sequence[Member], *, accounts: bool) -> Path:
-        path = tmp_path / "people.csv"
-        path.write_text(as_csv(members), encoding="utf-8")
-
-        def change(content: Any) -> None:  # noqa: ANN401 - YAML
-            content["directory"]["people"] = str(path)
-            if not accounts:
-                del content["directory"]["ssh_groups"]
-
-        return changed_file(change)
-
     outside = next(m for m in declared.members if m not in declared.ssh_members)
     pairs = {m.login: ensure_key_pair(tmp_path / m.login, "own") for m in (*declared.ssh_members, outside)}
-    found = People(provisioned, run_medicarche, declared, instances, pairs, write, application)
+    found = People(provisioned, run_medicarche, declared, instances, pairs, with_people, application)
     with ExitStack() as stack:
         # homes that were made for the test would be nobody's when their people are others (BP-028, R53)
         stack.callback(_clear, [machines(instance) for instance in instances], tuple(pairs))
