@@ -37,7 +37,9 @@ _SPARE = 1.08
 def image_path(image: ImageSpec, locale: Locale, hypervisor: str, paths: Paths) -> Path:
     """Return where the image is in the cache, built or not."""
     key = recipe.recipe_hash(image, locale, hypervisor)
-    return paths.cache / "images" / f"{image.suite}-{hypervisor}-{key}.{recipe.disk_format(hypervisor)}"
+    # an earlier version of us may have left one of the same key with its empty space
+    form = f"{hypervisor}-shrunk" if hypervisor == "lxc" else hypervisor
+    return paths.cache / "images" / f"{image.suite}-{form}-{key}.{recipe.disk_format(hypervisor)}"
 
 
 def build(  # noqa: PLR0917 - the rooms' agreed interface
@@ -137,6 +139,7 @@ def _build(  # noqa: PLR0917 - one step of `build`, with its arguments
     if hypervisor == "lxc":
         disk = work / "disk.raw"
         _make_file_system(image, tree, disk, size, log)
+        _shrink(disk, log)
         return disk
     root = work / "root.ext4"
     _make_file_system(image, tree, root, kvm_disk.root_size(size), log)
@@ -186,6 +189,20 @@ def _make_file_system(image: ImageSpec, tree: Path, target: Path, size: int, log
         log=log,
         hint=f"raise disk_mib of image {image.name} in the environment file if it is full",
     )
+
+
+def _shrink(disk: Path, log: Path) -> None:
+    """Make a file system no larger than what it holds; each instance's copy grows to its flavor's disk.
+
+    Glance and Nova know no holes: they read, check and copy every byte, for the image and for each instance.
+    What it keeps of its first size: journal, inodes per group, how far it can grow.
+    """
+    hint = f"its log: {log}"
+    run(["resize2fs", "-f", "-M", disk], log=log, hint=hint)
+    plain = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+    header = run(["dumpe2fs", "-h", disk], environment=plain, hint=hint)
+    sizes = dict(re.findall(r"^(Block count|Block size): +(\d+)$", header, re.MULTILINE))
+    os.truncate(disk, int(sizes["Block count"]) * int(sizes["Block size"]))
 
 
 def _make_room(hypervisor: str, reporter: Reporter, log: Path) -> None:

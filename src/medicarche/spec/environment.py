@@ -117,7 +117,7 @@ class FlavorSpec:
 
 @dataclass(frozen=True, slots=True)
 class ImageSpec:
-    """An image that is built here. ``disk_mib``: the size of its file system before it grows."""
+    """An image that is built here. ``disk_mib``: what its file system may have; instances' grow."""
 
     name: str
     suite: str

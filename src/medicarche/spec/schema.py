@@ -182,7 +182,9 @@ class ImageModel(Model):
     suite: Literal["trixie", "bookworm"] = Field(description="Debian's suite.")
     user: UserName = Field(description="The user that administrators log in as.")
     disk_mib: int = Field(
-        ge=256, le=1024 * 1024, description="Size in MiB of the file system before it grows."
+        ge=256,
+        le=1024 * 1024,
+        description="Size in MiB that its file system may have; an instance's grows to its flavor's disk.",
     )
     visibility: Literal["public", "private", "shared", "community"] = Field(
         default="private",

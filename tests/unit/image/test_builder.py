@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -100,6 +103,27 @@ def test_a_file_system_that_is_too_small_is_told_before_it_is_made(tmp_path: Pat
         building._make_file_system(IMAGE, tree, tmp_path / "disk", 2**20, tmp_path / "log")
     assert "disk_mib" in str(raised.value.hint)
     assert not (tmp_path / "disk").exists()
+
+
+@pytest.mark.skipif(shutil.which("mkfs.ext4") is None, reason="e2fsprogs isn't installed")
+def test_what_is_uploaded_has_no_empty_space_and_grows_to_what_it_was_made_for(tmp_path: Path) -> None:
+    tree, disk, log, read = (tmp_path / name for name in ("root", "disk", "log", "read"))
+    tree.mkdir()
+    content = os.urandom(2**21)
+    (tree / "file").write_bytes(content)
+    building._make_file_system(IMAGE, tree, disk, 2**30, log)
+    building._shrink(disk, log)
+    small = disk.stat().st_size
+    # its journal is a GiB's
+    assert len(content) < small < 2**26
+    os.truncate(disk, 2**33)
+    subprocess.run(["resize2fs", "-f", disk], check=True, capture_output=True)
+    subprocess.run(["e2fsck", "-fn", disk], check=True, capture_output=True)
+    subprocess.run(["debugfs", "-R", f"dump /file {read}", disk], check=True, capture_output=True)
+    assert read.read_bytes() == content
+    header = subprocess.run(["dumpe2fs", "-h", disk], check=True, capture_output=True, text=True).stdout
+    assert re.search(r"^Block count: +2097152$", header, re.MULTILINE)
+    assert re.search(r"^Total journal size: +32M$", header, re.MULTILINE)
 
 
 def test_sources_name_the_mirrors_and_no_keyring_of_the_building_machine(tmp_path: Path) -> None:
