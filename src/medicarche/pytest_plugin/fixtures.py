@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
 
@@ -13,6 +14,7 @@ from medicarche.pytest_plugin.options import REQUIREMENT, left_out, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from openstack.connection import Connection
     from testinfra.host import Host
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from medicarche.target import Selection
     from medicarche.testing.built import Built
 
+_Made = TypeVar("_Made")
 #: the built environment, once a test of this process has asked for it
 BUILT = pytest.StashKey["Built"]()
 #: a folder that all processes of this run share
@@ -81,23 +84,57 @@ def _give_up(error: Exception) -> NoReturn:
     raise failure from None  # one message, not the story of how it came about
 
 
-@pytest.fixture(autouse=True)
-def _turn(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let a test that is marked ``alone`` run beside no other one that uses the environment (xdist)."""
-    if "provisioned" not in request.fixturenames:
-        yield
-        return
-    request.getfixturevalue("provisioned")
+@contextmanager
+def _in_turn(folder: Path, *, alone: bool) -> Iterator[None]:
     import fcntl  # noqa: PLC0415 - not everywhere, and unit tests run everywhere
 
-    alone = request.node.get_closest_marker("alone") is not None
-    folder = _shared_folder(request.getfixturevalue("tmp_path_factory"), request.config)
     # closing a file gives its lock back, and so does dying
     with (folder / "turn").open("w") as turn:
         # who waits for all the others holds the queue's head meanwhile, so that they can't go on before him
         with (folder / "queue").open("w") as queue:
             fcntl.flock(queue, fcntl.LOCK_EX)
             fcntl.flock(turn, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+
+
+class ModuleTurn:
+    """What the tests of a module set up once and use one after the other, no other test in between."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._known: dict[str, Any] = {}
+
+    def once(self, name: str, make: Callable[[], AbstractContextManager[_Made]]) -> _Made:
+        """Return what ``make`` has made for the first that asked; it is left after the module's last test."""
+        if name not in self._known:
+            self._known[name] = self._stack.enter_context(make())
+        found: _Made = self._known[name]
+        return found
+
+
+@pytest.fixture(scope="module")
+def module_turn(
+    provisioned: Built, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[ModuleTurn]:
+    """The environment for a module's tests alone, from the first that asks to the last, with what they share.
+
+    For tests that need the same change of the environment, where to make it takes longer than to test it.
+    """
+    del provisioned  # what they change
+    folder = _shared_folder(tmp_path_factory, pytestconfig)
+    with _in_turn(folder, alone=True), ExitStack() as stack:
+        yield ModuleTurn(stack)
+
+
+@pytest.fixture(autouse=True)
+def _turn(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let a test that is marked ``alone`` run beside no other one that uses the environment (xdist)."""
+    if "provisioned" not in request.fixturenames or "module_turn" in request.fixturenames:
+        yield
+        return
+    request.getfixturevalue("provisioned")
+    folder = _shared_folder(request.getfixturevalue("tmp_path_factory"), request.config)
+    with _in_turn(folder, alone=request.node.get_closest_marker("alone") is not None):
         yield
 
 

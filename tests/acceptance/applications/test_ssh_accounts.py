@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from medicarche.converge import InstanceState
     from medicarche.credentials import Credentials
+    from medicarche.pytest_plugin.fixtures import ModuleTurn
     from medicarche.report import Evidence
     from medicarche.spec import Directory, Member
     from medicarche.spec.environment import Application, Environment
@@ -50,9 +51,9 @@ _BACK = 60.0
 _PATIENCE = 20.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class People:
-    """The company, with keys that were made for this test; nothing of them is kept."""
+    """The company, with keys that were made for these tests; nothing of them is kept."""
 
     built: Built
     run: Run
@@ -61,6 +62,8 @@ class People:
     pairs: Mapping[str, KeyPair]
     write: Callable[..., Path]
     application: Application
+    #: provisioned as the fixture does it, and nothing changed since
+    as_declared: bool = False
 
     @property
     def serving(self) -> InstanceState:
@@ -87,9 +90,11 @@ class People:
 
     def provision(self, members: Sequence[Member] | None = None, *, accounts: bool = True) -> Path:
         """Bring the environment to that."""
+        self.as_declared = False
         file = self.file(members, accounts=accounts)
         done = self.run("--environment", str(file), "provision")
         assert done.returncode == 0, done.stdout + done.stderr
+        self.as_declared = members is None and accounts
         return file
 
     def way(self, instance: InstanceState, login: str, pair: KeyPair | None = None) -> Ssh:
@@ -115,6 +120,7 @@ class People:
 
 @pytest.fixture
 def people(  # noqa: PLR0917 - fixtures
+    module_turn: ModuleTurn,
     provisioned: Built,
     environment: Environment,
     application: Application,
@@ -123,25 +129,33 @@ def people(  # noqa: PLR0917 - fixtures
     run_medicarche: Run,
     with_people: Callable[..., Path],
     tmp_path: Path,
-) -> Iterator[People]:
-    """The company with keys, provisioned; afterwards the environment file's own people again."""
+) -> People:
+    """The company with keys, provisioned once for these tests, and again where one has left it otherwise."""
     declared = environment.directory
     assert declared is not None
     if not declared.ssh_groups:
         pytest.skip("no group administers the instances over SSH")
 
-    outside = next(m for m in declared.members if m not in declared.ssh_members)
-    pairs = {m.login: ensure_key_pair(tmp_path / m.login, "own") for m in (*declared.ssh_members, outside)}
-    found = People(provisioned, run_medicarche, declared, instances, pairs, with_people, application)
-    with ExitStack() as stack:
-        # homes that were made for the test would be nobody's when their people are others (BP-028, R53)
-        stack.callback(_clear, [machines(instance) for instance in instances], tuple(pairs))
-        stack.callback(_provision, run_medicarche)
+    @contextmanager
+    def with_keys() -> Iterator[People]:
+        outside = next(m for m in declared.members if m not in declared.ssh_members)
+        people = (*declared.ssh_members, outside)
+        pairs = {m.login: ensure_key_pair(tmp_path / m.login, "own") for m in people}
+        found = People(provisioned, run_medicarche, declared, instances, pairs, with_people, application)
+        with ExitStack() as stack:
+            # homes that were made for the test would be nobody's when their people are others (BP-028, R53)
+            stack.callback(_clear, [machines(instance) for instance in instances], tuple(pairs))
+            stack.callback(_provision, run_medicarche)
+            found.provision()
+            for instance in instances:
+                # another key counts after half a minute at most: not for each test again
+                machines(instance).check_output(_FORGET)
+            yield found
+
+    found = module_turn.once("people", with_keys)
+    if not found.as_declared:
         found.provision()
-        for instance in instances:
-            # another key counts after half a minute at most: not for each test again
-            machines(instance).check_output(_FORGET)
-        yield found
+    return found
 
 
 def _clear(hosts: Sequence[Host], logins: Sequence[str]) -> None:
@@ -404,6 +418,7 @@ def test_an_account_that_is_changed_by_hand_is_told_without_the_key_and_put_back
     base = ",".join(f"dc={label}" for label in people.built.selection.environment.domain.split("."))
     dn = f"uid={somebody},ou=people,{base}"
     changes = [f"sshPublicKey={stranger.public}", "uidNumber=0", "loginShell=/bin/sh"]
+    people.as_declared = False
     machines(serving).check_output("python3 -c %s " + "%s " * 4, _BY_HAND, dn, *changes)
     shown = people.run("--environment", str(people.file()), "plan", "--deploy")
     assert shown.returncode == 2, shown.stdout + shown.stderr
