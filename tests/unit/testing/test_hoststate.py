@@ -31,8 +31,12 @@ def test_nothing_is_left_of_what_never_was() -> None:
 
 def test_a_process_is_found_by_its_command_line_until_it_is_gone() -> None:
     word = "medicarche-unit-test-word"
-    child = subprocess.Popen([sys.executable, "-c", "input()", word], stdin=subprocess.PIPE)
+    command = [sys.executable, "-c", "print(flush=True); input()", word]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
+        # a moment after its start the kernel has no command line of it yet
+        assert child.stdout is not None
+        assert child.stdout.readline()
         (found,) = remains((word,)).processes
         assert found == child.pid
     finally:
