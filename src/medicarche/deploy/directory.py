@@ -139,7 +139,7 @@ def told(
     address = _address(environment, directory, instances, application.name)
     powers = application.traits.roles
     ordered = sorted(application.roles.items(), key=lambda item: (powers.index(item[1]), item[0]))
-    people = {}
+    people, groups = {}, {}
     # an account of its own may read as much anyway
     if KINDS[application.kind].service_account:
         theirs = directory.with_all_roles(application.roles, powers)
@@ -148,7 +148,14 @@ def told(
             for member in directory.members
             if member.login in theirs
         }
-    groups = [f"cn={group},ou=groups,{base}" for group, _ in ordered]
+        groups = {
+            group: {
+                "title": directory.groups[group],
+                "members": [member.login for member in directory.members if group in member.groups],
+            }
+            for group in sorted(application.roles)
+        }
+    names = [f"cn={group},ou=groups,{base}" for group, _ in ordered]
     return {
         "base": base,
         "uri": f"ldaps://{address}",
@@ -156,12 +163,14 @@ def told(
         "authority": authority,
         "account": f"cn={application.name},ou=services,{base}",
         # the most powerful first
-        "roles": [{"group": dn, "role": role} for dn, (_, role) in zip(groups, ordered, strict=True)],
+        "roles": [{"group": dn, "role": role} for dn, (_, role) in zip(names, ordered, strict=True)],
         # whom they have in common; %s is the name that somebody logs in with
-        "filter": f"(&(uid=%s)(|{''.join(f'(memberOf={dn})' for dn in groups)}))",
+        "filter": f"(&(uid=%s)(|{''.join(f'(memberOf={dn})' for dn in names)}))",
         "members": directory.with_roles(application.roles, powers),
         # with all that each of them is, where an application's roles add up
         "people": people,
+        # who shares something with a whole department
+        "groups": groups,
     }
 
 

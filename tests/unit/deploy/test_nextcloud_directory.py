@@ -111,6 +111,32 @@ def test_it_is_told_the_people_of_its_groups_and_what_each_is(
     assert set(expected.values()) == {"administrator", "user"}
 
 
+def test_it_is_told_the_groups_that_it_lets_in_by_ids_that_are_none_of_its_own(
+    told: Any,  # noqa: ANN401 - JSON
+    environment: Environment,
+) -> None:
+    directory = environment.directory
+    assert directory is not None
+    assert _asks(told["nextcloud"][0])["groups"] == {
+        f"directory-{group}": {
+            "title": directory.groups[group],
+            "members": [member.login for member in directory.members if group in member.groups],
+        }
+        for group in sorted(ROLES)
+    }
+
+
+def test_a_groups_id_has_room_in_its_database(told: Any) -> None:  # noqa: ANN401 - JSON
+    application = told["nextcloud"][0]
+    group = {"title": "Groupe", "members": []}
+    long = ("a" * 80, "a" * 81, "a" * 54)
+    changed = application["directory"] | {"groups": dict.fromkeys(long, group)}
+    ids = list(_asks(application | {"directory": changed})["groups"])
+    assert len(set(ids)) == len(long)
+    assert [len(name) for name in ids] == [64] * 3
+    assert ids[2] == f"directory-{long[2]}"
+
+
 def test_it_believes_the_environments_authority_and_reads_it_again(told: Any) -> None:  # noqa: ANN401 - JSON
     application, instance = told["nextcloud"]
     files = {file.path: file for file in operations.files(application, instance)}

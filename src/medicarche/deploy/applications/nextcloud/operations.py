@@ -5,6 +5,7 @@ Imported in the deployment's own process only.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from base64 import b64encode
 from pathlib import Path
@@ -36,6 +37,10 @@ _LDAP = "/etc/ldap/ldap.conf"
 _REMEMBERED = 30
 #: seconds to wait for a directory that doesn't answer
 _PATIENCE = 5
+#: what ids of groups begin with that are the directory's; none of Nextcloud's own does, as ``admin``
+_GROUP = "directory-"
+#: characters that such an id may have (Nextcloud's column ``oc_groups.gid``)
+_GROUP_ID = 64
 #: PHP's extensions that Nextcloud needs, recommends, and uses for the directory (its "Preparing PHP")
 _PHP = ("apcu", "bcmath", "bz2", "curl", "gd", "gmp", "intl", "ldap", "mbstring", "mysql", "xml", "zip")
 
@@ -115,8 +120,8 @@ def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
 def _directory(application: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the settings of Nextcloud's ``user_ldap`` for our directory, and who is what; None without one.
 
-    Their names are those in its documentation, "LDAP Configuration API". Groups aren't asked for: what
-    somebody may do follows from the roles of the environment file, and the service's account sees no groups.
+    Their names are those in its documentation, "LDAP Configuration API". It isn't told to ask for groups:
+    the service's account sees none. Groups of its own hold who is in those of the directory.
     """
     directory = application["directory"]
     if not directory:
@@ -147,7 +152,14 @@ def _directory(application: Mapping[str, Any]) -> dict[str, Any] | None:
         "ldap_turn_on_pwd_change": "0",
         "ldap_configuration_active": "1",
     }
-    return {"settings": settings, "people": directory["members"]}
+    groups = {_group_id(name): group for name, group in directory["groups"].items()}
+    return {"settings": settings, "people": directory["members"], "groups": groups}
+
+
+def _group_id(name: str) -> str:
+    """Return the id of Nextcloud's group for one of the directory's."""
+    room = _GROUP_ID - len(_GROUP)
+    return _GROUP + (name if len(name) <= room else hashlib.sha256(name.encode()).hexdigest()[:room])
 
 
 @operation()

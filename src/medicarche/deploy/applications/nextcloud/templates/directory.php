@@ -2,10 +2,11 @@
 // Nextcloud's people as the company's directory has them. Written by Medicarche; changes are put back.
 //
 // "check" says as a JSON list what differs, and changes nothing; "apply" changes it. Both as www-data. Standard input:
-// a JSON object: `settings` of user_ldap, and `people`: login → role.
+// a JSON object: `settings` of user_ldap, `people`: login → role, and `groups`: id → `title`, `members` (logins).
+// All three empty: nobody of the directory is in any more, and no group of it.
 //
-// Nextcloud asks the directory itself when somebody logs in. What it doesn't do is here: an administrator's group, and
-// the end of what somebody has left open.
+// Nextcloud asks the directory itself when somebody logs in. What it doesn't do is here: an administrator's group, those
+// of the directory, and the end of what somebody has left open.
 
 declare(strict_types=1);
 
@@ -17,6 +18,7 @@ use OCP\App\IAppManager;
 use OCP\IConfig;
 use OCP\IDBConnection;
 use OCP\IGroupManager;
+use OCP\IUser;
 use OCP\IUserManager;
 use OCP\Server;
 
@@ -24,8 +26,13 @@ final class Medicarche_Directory
 {
     /** the first directory's, as Nextcloud itself names them; there is no second one */
     private const PREFIX = 's01';
+    /** what ids of the directory's groups begin with */
+    private const GROUP = 'directory-';
 
-    /** @param array{settings: array<string, string>, people: array<string, string>} $wanted */
+    /**
+     * @param array{settings: array<string, string>, people: array<string, string>,
+     *     groups: array<string, array{title: string, members: list<string>}>} $wanted
+     */
     public function __construct(private array $wanted, private IDBConnection $database, private IConfig $config)
     {
     }
@@ -50,8 +57,35 @@ final class Medicarche_Directory
         foreach ($this->back() as $login) {
             $found[] = "$login is back";
         }
-        foreach ($this->gone($known) as $login) {
+        $gone = $this->gone($known);
+        foreach ($gone as $login) {
             $found[] = "$login isn't let in any more";
+        }
+        return [...$found, ...$this->groups_differ($known, $gone)];
+    }
+
+    /** @param list<string> $known
+     *  @param list<string> $gone who is out of every group anyway
+     *  @return list<string> */
+    private function groups_differ(array $known, array $gone): array
+    {
+        $found = [];
+        $titles = $this->titles();
+        foreach (array_diff(array_keys($titles), array_keys($this->wanted['groups'])) as $id) {
+            $found[] = "group $id isn't wanted any more";
+        }
+        foreach ($this->wanted['groups'] as $id => ['title' => $title, 'members' => $members]) {
+            if (($titles[$id] ?? null) !== $title) {
+                $found[] = "group $id is to be there as $title";
+            }
+            $present = array_diff($this->members($id), $gone);
+            // who isn't known yet is told as that
+            foreach (array_diff(array_intersect($members, $known), $present) as $login) {
+                $found[] = "$login is to be in group $id";
+            }
+            foreach (array_diff(array_intersect($present, $known), $members) as $login) {
+                $found[] = "$login is in group $id";
+            }
         }
         return $found;
     }
@@ -95,6 +129,36 @@ final class Medicarche_Directory
                 $this->delete('group_user', $login, 'admin');
             }
         }
+        $this->apply_groups($users);
+    }
+
+    /** Nextcloud's own calls, so that what is shared with a group comes and goes with its people. */
+    private function apply_groups(IUserManager $users): void
+    {
+        $groups = Server::get(IGroupManager::class);
+        $known = $this->known();
+        foreach (array_diff(array_keys($this->titles()), array_keys($this->wanted['groups'])) as $id) {
+            $groups->get($id)?->delete();
+        }
+        foreach ($this->wanted['groups'] as $id => ['title' => $title, 'members' => $members]) {
+            $group = $groups->get($id) ?? $groups->createGroup($id);
+            if ($group->getDisplayName() !== $title) {
+                $group->setDisplayName($title);
+            }
+            $present = $this->members($id);
+            foreach (array_diff($members, $present) as $login) {
+                $group->addUser($users->get($login));
+            }
+            // a local account is the business of who has put it there
+            foreach (array_diff(array_intersect($present, $known), $members) as $login) {
+                $user = $users->get($login);
+                if ($user instanceof IUser) {
+                    $group->removeUser($user);
+                } else {
+                    $this->delete('group_user', $login, $id);
+                }
+            }
+        }
     }
 
     /** @return list<string> names of settings, never what they say: a password is among them */
@@ -117,6 +181,26 @@ final class Medicarche_Directory
     private function administrators(): array
     {
         return $this->column("SELECT uid FROM *PREFIX*group_user WHERE gid = 'admin'");
+    }
+
+    /** @return array<string, string> id → title of the directory's groups */
+    private function titles(): array
+    {
+        $query = $this->database->getQueryBuilder();
+        $query->select('gid', 'displayname')->from('groups')->where(
+            $query->expr()->like('gid', $query->createNamedParameter(self::GROUP . '%'))
+        );
+        return array_map(strval(...), array_column($query->executeQuery()->fetchAll(), 'displayname', 'gid'));
+    }
+
+    /** @return list<string> */
+    private function members(string $group): array
+    {
+        $query = $this->database->getQueryBuilder();
+        $query->select('uid')->from('group_user')->where(
+            $query->expr()->eq('gid', $query->createNamedParameter($group))
+        );
+        return array_map(strval(...), $query->executeQuery()->fetchAll(PDO::FETCH_COLUMN));
     }
 
     /** @param list<string> $known
