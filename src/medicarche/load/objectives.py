@@ -61,7 +61,11 @@ class _People(_Model):
 
 class _Stress(_Model):
     rate: _Positive = Field(default=2.0, description="Requests a second meanwhile.")
-    slowdown: _Positive = Field(default=10.0, description="How many times slower answers may come.")
+    slowdown: _Positive = Field(
+        default=10.0,
+        description="How many times slower answers may come; one that keeps the fixed scenario's p95_ms is"
+        " never too slow.",
+    )
     failures_percent: float = Field(default=1.0, ge=0, le=100, description="Requests that may fail.")
 
 
@@ -91,7 +95,7 @@ class ApplicationObjectives:
         people: transaction (empty: all together) → criterion → limit.
         gate_users: users of the short run.
         stress_rate: requests a second under stress.
-        stress_slowdown: times that answers may be slower then.
+        stress_slowdown: times that answers may be slower then, where they miss the fixed scenario's p95.
         stress_failures: per cent that may fail then.
     """
 

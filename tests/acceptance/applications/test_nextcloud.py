@@ -70,8 +70,8 @@ def test_a_person_sees_their_files_in_the_browser_in_french(
     file = f"essai-{secrets.token_hex(4)}.txt"
     assert outside.put(of(url, colleague, file), data=b"essai", auth=colleague).status_code == 201
     # the greeting of a first visit covers the page
-    greeting = page.locator("#firstrunwizard")
-    page.add_locator_handler(greeting, lambda: page.keyboard.press("Escape"))
+    greeting = page.locator("#firstrunwizard[role=dialog]")
+    page.add_locator_handler(greeting, greeting.get_by_role("button", name="Fermer").first.click)
 
     page.goto(f"{url}/login")
     log_in(page, name, "wrong")
