@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from requests import Response
     from testinfra.host import Host
 
     from medicarche.credentials import Credentials
@@ -48,7 +49,7 @@ class Company:
 
     directory: Directory
     url: str
-    client: Client
+    authority: Path
     credentials: Credentials
     group: str
     giver: Member
@@ -61,21 +62,24 @@ class Company:
         assert password, f"no password was generated for {member.login}"
         return member.login, password
 
+    def request(self, member: Member, method: str, address: str, **options: Any) -> Response:  # noqa: ANN401 - of requests
+        """Ask as somebody, by a client of their own: who has logged in keeps a cookie."""
+        with Client(self.authority, timeout=60) as client:
+            return client.request(method, address, auth=self.auth(member), **options)
+
     def file(self, member: Member, name: str) -> str:
         """Return the address of a file among somebody's own."""
         return f"{self.url}/remote.php/dav/files/{member.login}/{name}"
 
     def sees(self, member: Member, name: str) -> bool:
         """Tell whether somebody reads a file."""
-        answer = self.client.get(self.file(member, name), auth=self.auth(member))
+        answer = self.request(member, "GET", self.file(member, name))
         assert answer.status_code in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}, answer.text
         return answer.status_code == HTTPStatus.OK
 
     def ask(self, member: Member, path: str, **parameters: object) -> Any:  # noqa: ANN401 - JSON
         """Ask for a list as somebody."""
-        answer = self.client.get(
-            f"{self.url}/{path}", params=parameters, headers=_OCS, auth=self.auth(member)
-        )
+        answer = self.request(member, "GET", f"{self.url}/{path}", params=parameters, headers=_OCS)
         assert answer.status_code == HTTPStatus.OK, answer.text
         return answer.json()["ocs"]["data"]
 
@@ -83,7 +87,7 @@ class Company:
 @pytest.fixture
 def company(
     environment: Environment, application: Application, url: str, credentials: Credentials, authority: Path
-) -> Iterator[Company]:
+) -> Company:
     """Nextcloud's people."""
     directory = environment.directory
     assert directory is not None
@@ -93,31 +97,23 @@ def company(
     group = next(g for g in least if sum(g in m.groups for m in inside) > 1)
     giver, receiver = [m for m in inside if group in m.groups][:2]
     stranger = next(m for m in inside if group not in m.groups)
-    with Client(authority, timeout=60) as client:
-        yield Company(directory, url, client, credentials, group, giver, receiver, stranger)
+    return Company(directory, url, authority, credentials, group, giver, receiver, stranger)
 
 
 @pytest.fixture
 def shared(company: Company) -> Iterator[str]:
     """The name of a file that is shared with the group."""
     name = f"essai-{secrets.token_hex(4)}.txt"
-    address, auth = company.file(company.giver, name), company.auth(company.giver)
-    assert company.client.put(address, data=b"essai", auth=auth).status_code == HTTPStatus.CREATED
+    address, giver = company.file(company.giver, name), company.giver
+    assert company.request(giver, "PUT", address, data=b"essai").status_code == HTTPStatus.CREATED
     try:
-        answer = company.client.post(
-            f"{company.url}/{_SHARING}/shares",
-            data={
-                "path": f"/{name}",
-                "shareType": _GROUP_SHARE,
-                "shareWith": f"directory-{company.group}",
-            },
-            headers=_OCS,
-            auth=auth,
-        )
+        data = {"path": f"/{name}", "shareType": _GROUP_SHARE, "shareWith": f"directory-{company.group}"}
+        shares = f"{company.url}/{_SHARING}/shares"
+        answer = company.request(giver, "POST", shares, data=data, headers=_OCS)
         assert answer.status_code == HTTPStatus.OK, answer.text
         yield name
     finally:
-        company.client.delete(address, auth=auth)
+        company.request(giver, "DELETE", address)
 
 
 def test_a_group_is_found_by_its_title_and_nobody_else_sees_what_is_shared_with_it(

@@ -13,14 +13,22 @@ declare(strict_types=1);
 define('OC_CONSOLE', 1);
 require '/var/www/nextcloud/lib/base.php';
 
+use OC\ServerNotAvailableException;
+use OCA\User_LDAP\Helper;
 use OCA\User_LDAP\User_Proxy;
 use OCP\App\IAppManager;
+use OCP\IAppConfig;
 use OCP\IConfig;
 use OCP\IDBConnection;
 use OCP\IGroupManager;
 use OCP\IUser;
 use OCP\IUserManager;
 use OCP\Server;
+
+/** The directory doesn't answer yet, or doesn't have somebody yet: it is deployed at the same time. */
+final class Not_Shown extends RuntimeException
+{
+}
 
 final class Medicarche_Directory
 {
@@ -43,6 +51,9 @@ final class Medicarche_Directory
         $found = [];
         foreach ($this->changed() as $name) {
             $found[] = "the directory's setting $name";
+        }
+        if (!$this->is_listed()) {
+            $found[] = "the directory isn't among those that Nextcloud asks";
         }
         $known = $this->known();
         foreach (array_diff(array_keys($this->wanted['people']), $known) as $login) {
@@ -95,6 +106,10 @@ final class Medicarche_Directory
         foreach ($this->changed() as $name) {
             $this->config->setAppValue('user_ldap', self::PREFIX . $name, $this->wanted['settings'][$name]);
         }
+        if (!$this->is_listed()) {
+            $listed = [...Server::get(Helper::class)->getServerConfigurationPrefixes(), self::PREFIX];
+            Server::get(IAppConfig::class)->setValueArray('user_ldap', 'configuration_prefixes', $listed);
+        }
         foreach ($this->gone($this->known()) as $login) {
             $this->put_out($login);
         }
@@ -117,10 +132,13 @@ final class Medicarche_Directory
             $login = (string) $login;
             if (!in_array($login, $known, true)) {
                 $name = $proxy->loginName2UserName($login);
+                if ($name === false) {
+                    throw new Not_Shown("$login: the directory doesn't show this person to Nextcloud");
+                }
                 if ($name !== $login) {
-                    throw new RuntimeException($name === false
-                        ? "$login: the directory doesn't show this person to Nextcloud"
-                        : "$login: a local account of Nextcloud has this name: remove it (`occ user:delete $login`)");
+                    throw new RuntimeException(
+                        "$login: a local account of Nextcloud has this name: remove it (`occ user:delete $login`)"
+                    );
                 }
             }
             if ($role === 'administrator' && !in_array($login, $administrators, true)) {
@@ -169,6 +187,13 @@ final class Medicarche_Directory
             fn(string $value, string $name) => $this->config->getAppValue('user_ldap', self::PREFIX . $name) !== $value,
             ARRAY_FILTER_USE_BOTH
         ));
+    }
+
+    /** Nextcloud keeps a list of its directories from 32 on; before, those are asked that have settings. */
+    private function is_listed(): bool
+    {
+        return $this->wanted['settings'] === []
+            || in_array(self::PREFIX, Server::get(Helper::class)->getServerConfigurationPrefixes(), true);
     }
 
     /** @return list<string> whom Nextcloud knows from the directory */
@@ -257,6 +282,9 @@ try {
     } else {
         $directory->apply();
     }
+} catch (Not_Shown | ServerNotAvailableException $error) {
+    fwrite(STDERR, $error->getMessage() . "\n");
+    exit(75); // EX_TEMPFAIL (sysexits.h)
 } catch (Throwable $error) {
     fwrite(STDERR, $error->getMessage() . "\n");
     exit(1);
