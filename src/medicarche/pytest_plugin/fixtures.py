@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _Made = TypeVar("_Made")
 #: the built environment, once a test of this process has asked for it
 BUILT = pytest.StashKey["Built"]()
+#: a module has the environment for itself, in this process
+_MODULES = pytest.StashKey[bool]()
 #: a folder that all processes of this run share
 SHARED = pytest.StashKey[Path]()
 
@@ -122,14 +124,20 @@ def module_turn(
     """
     del provisioned  # what they change
     folder = _shared_folder(tmp_path_factory, pytestconfig)
-    with _in_turn(folder, alone=True), ExitStack() as stack:
-        yield ModuleTurn(stack)
+    with _in_turn(folder, alone=True):
+        pytestconfig.stash[_MODULES] = True
+        try:
+            with ExitStack() as stack:
+                yield ModuleTurn(stack)
+        finally:
+            pytestconfig.stash[_MODULES] = False
 
 
 @pytest.fixture(autouse=True)
 def _turn(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let a test that is marked ``alone`` run beside no other one that uses the environment (xdist)."""
-    if "provisioned" not in request.fixturenames or "module_turn" in request.fixturenames:
+    has_it = "module_turn" in request.fixturenames or request.config.stash.get(_MODULES, False)
+    if "provisioned" not in request.fixturenames or has_it:
         yield
         return
     request.getfixturevalue("provisioned")

@@ -44,6 +44,8 @@ TOGETHER = """
         assert len(SEEN) == 1
         say("in it")
         assert number != 1
+
+    def test_needs_no_change(provisioned, say): say("alone")
 """
 OTHERS = """
     import pytest
@@ -71,7 +73,7 @@ def test_a_modules_change_is_made_once_and_no_other_test_sees_it(
     pytester.makepyfile(test_a_together=TOGETHER, test_b_others=OTHERS)
     result = pytester.runpytest_inprocess("--strict-markers", *workers)
     # one that fails doesn't have the others make it again
-    result.assert_outcomes(passed=13, failed=1)
+    result.assert_outcomes(passed=14, failed=1)
     turns = _turns(pytester.path / "said")
     assert 1 <= len(turns) <= (2 if workers else 1)
     assert sum(turn.count("in it") for turn in turns) == 4
