@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 _SECRET_SHORTEST = 8
+#: seconds in which an instance answers what it is asked before anything is changed, however busy it is
+_ANSWERED = 300.0
 
 
 def _secrets(job: dict[str, Any]) -> Iterator[str]:
@@ -167,7 +169,7 @@ def _deploy(state: State, job: dict[str, Any], say: _Said) -> bool:
         state.set_stage(StateStage.Connect)
         connect_all(state)
         state.set_stage(StateStage.Prepare)
-        _prepare(state, parts)
+        _prepare(state, parts, say)
         changes = {host: state.get_meta_for_host(host).ops_change for host in state.active_hosts}
         if not job["dry_run"] and any(changes.values()):
             state.set_stage(StateStage.Execute)
@@ -184,17 +186,23 @@ def _deploy(state: State, job: dict[str, Any], say: _Said) -> bool:
     return complete
 
 
-def _prepare(state: State, parts: dict[str, Any]) -> None:
-    """Ask each host what differs, all hosts at once."""
+def _prepare(state: State, parts: dict[str, Any], say: _Said) -> None:
+    """Ask each host what differs, all hosts at once; who doesn't answer has failed."""
 
     def prepare(host: Host) -> None:
         with context.ctx_host.use(host):
             base.deploy(parts[host.name])
 
-    greenlets = [gevent.spawn(prepare, host) for host in state.active_hosts]
-    gevent.joinall(greenlets)
-    for greenlet in greenlets:
+    asked = {host: gevent.spawn(prepare, host) for host in state.active_hosts}
+    gevent.joinall(list(asked.values()), timeout=_ANSWERED)
+    silent = {host for host, greenlet in asked.items() if not greenlet.ready()}
+    for host in silent:
+        asked.pop(host).kill(block=False)
+        say("failed", host=host.name, operation="compare", lines=[f"no answer for {_ANSWERED:.0f} s"])
+    for greenlet in asked.values():
         greenlet.get()
+    if silent:
+        state.fail_hosts(silent)  # type: ignore[no-untyped-call]
 
 
 def _tell(state: State, host: Host, say: _Said, *, executed: bool) -> bool:
