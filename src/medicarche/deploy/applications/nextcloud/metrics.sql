@@ -6,9 +6,11 @@ BEGIN
     ) THEN
         SELECT 'accounts', 'directory', COUNT(*) FROM nextcloud.oc_ldap_user_mapping;
     END IF;
-    SELECT 'active_accounts', within.name, COUNT(DISTINCT token.uid)
+    -- as Nextcloud counts them itself, from 32 on: by their last log-in
+    SELECT 'active_accounts', within.name, COUNT(login.userid)
     FROM (SELECT '5m' AS name, 300 AS seconds UNION ALL SELECT '1h', 3600 UNION ALL SELECT '24h', 86400) within
-    LEFT JOIN nextcloud.oc_authtoken token ON token.last_activity >= UNIX_TIMESTAMP() - within.seconds
+    LEFT JOIN nextcloud.oc_preferences login ON login.appid = 'login' AND login.configkey = 'lastLogin'
+        AND CAST(login.configvalue AS UNSIGNED) >= UNIX_TIMESTAMP() - within.seconds
     GROUP BY within.name;
     -- numbers as in OCP.Authentication.Token.IToken
     SELECT 'tokens', kind.name, COUNT(token.id)
