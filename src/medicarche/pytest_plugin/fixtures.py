@@ -136,8 +136,7 @@ def module_turn(
 @pytest.fixture(autouse=True)
 def _turn(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let a test that is marked ``alone`` run beside no other one that uses the environment (xdist)."""
-    has_it = "module_turn" in request.fixturenames or request.config.stash.get(_MODULES, False)
-    if "provisioned" not in request.fixturenames or has_it:
+    if "provisioned" not in request.fixturenames or request.config.stash.get(_MODULES, False):
         yield
         return
     request.getfixturevalue("provisioned")

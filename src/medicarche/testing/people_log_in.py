@@ -6,6 +6,8 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from medicarche.testing.nextcloud import OCS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -157,8 +159,6 @@ class Odoo:
 class _Nextcloud:
     """By the login page's form; the role follows from the groups that Nextcloud says that the person has."""
 
-    _OCS: Final[Mapping[str, str]] = {"OCS-APIRequest": "true", "Accept": "application/json"}
-
     def __call__(
         self, client: Client, url: str, login: str, password: str, *, local: bool = False
     ) -> str | None:
@@ -179,7 +179,7 @@ class _Nextcloud:
         return self._me(client, url) is not None
 
     def _me(self, client: Client, url: str) -> dict[str, Any] | None:
-        answer = client.get(f"{url}/ocs/v2.php/cloud/user", headers=self._OCS)
+        answer = client.get(f"{url}/ocs/v2.php/cloud/user", headers=OCS)
         if answer.status_code != 200:  # noqa: PLR2004 - else 401
             return None
         found: dict[str, Any] = answer.json()["ocs"]["data"]
@@ -190,7 +190,7 @@ class _Nextcloud:
     def unthrottled(cls, client: Client, url: str, login: str, password: str) -> Iterator[None]:
         """Let everybody try as often as they like: Nextcloud slows down and refuses a whole address."""
         exempt = f"{url}/apps/bruteforcesettings/ipwhitelist"
-        asked: dict[str, Any] = {"headers": cls._OCS, "auth": (login, password)}
+        asked: dict[str, Any] = {"headers": OCS, "auth": (login, password)}
         answer = client.post(exempt, data={"ip": "0.0.0.0", "mask": 0}, **asked)  # noqa: S104 - all addresses
         assert answer.status_code == 200, answer.text  # noqa: PLR2004, S101 - a test's helper
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from medicarche.probe import Client
+from medicarche.testing.nextcloud import OCS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.requirement("APP-2"), pytest.mark.application_kind("nextcloud")]
 
-_OCS = {"OCS-APIRequest": "true", "Accept": "application/json"}
 _MEBIBYTE = 1 << 20
 _LARGE = 200 * _MEBIBYTE
 
@@ -37,11 +37,11 @@ def colleague(authority: Path, url: str, administrator: Person) -> Iterator[Pers
     users = f"{url}/ocs/v2.php/cloud/users"
     with Client(authority, timeout=60) as client:
         answer = client.post(
-            users, data={"userid": name, "password": password}, headers=_OCS, auth=administrator
+            users, data={"userid": name, "password": password}, headers=OCS, auth=administrator
         )
         assert answer.status_code == 200, answer.text
         yield name, password
-        client.delete(f"{users}/{name}", headers=_OCS, auth=administrator)
+        client.delete(f"{users}/{name}", headers=OCS, auth=administrator)
 
 
 def of(url: str, person: Person, name: str) -> str:
@@ -125,7 +125,7 @@ def test_200_mb_are_uploaded_read_back_identical_and_shared_by_link(  # noqa: PL
             share = outside.post(
                 f"{url}/ocs/v2.php/apps/files_sharing/api/v1/shares",
                 data={"path": f"/{name}", "shareType": 3},
-                headers=_OCS,
+                headers=OCS,
                 auth=administrator,
             )
             assert share.status_code == 200, share.text

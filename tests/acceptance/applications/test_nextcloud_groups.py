@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from medicarche.probe import Client
+from medicarche.testing.nextcloud import OCC, OCS
 
 if TYPE_CHECKING:
     import subprocess
@@ -33,14 +34,9 @@ pytestmark = [
     pytest.mark.asks_directory,
 ]
 
-_OCS = {"OCS-APIRequest": "true", "Accept": "application/json"}
 _SHARING = "ocs/v2.php/apps/files_sharing/api/v1"
 #: Nextcloud's number for a share with a group
 _GROUP_SHARE = 1
-_OCC = (
-    "cd / && runuser -u www-data -- env NEXTCLOUD_CONFIG_DIR=/var/lib/nextcloud/config"
-    " php /var/www/nextcloud/occ --no-interaction"
-)
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ class Company:
 
     def ask(self, member: Member, path: str, **parameters: object) -> Any:  # noqa: ANN401 - JSON
         """Ask for a list as somebody."""
-        answer = self.request(member, "GET", f"{self.url}/{path}", params=parameters, headers=_OCS)
+        answer = self.request(member, "GET", f"{self.url}/{path}", params=parameters, headers=OCS)
         assert answer.status_code == HTTPStatus.OK, answer.text
         return answer.json()["ocs"]["data"]
 
@@ -109,7 +105,7 @@ def shared(company: Company) -> Iterator[str]:
     try:
         data = {"path": f"/{name}", "shareType": _GROUP_SHARE, "shareWith": f"directory-{company.group}"}
         shares = f"{company.url}/{_SHARING}/shares"
-        answer = company.request(giver, "POST", shares, data=data, headers=_OCS)
+        answer = company.request(giver, "POST", shares, data=data, headers=OCS)
         assert answer.status_code == HTTPStatus.OK, answer.text
         yield name
     finally:
@@ -133,13 +129,13 @@ def test_every_group_that_is_let_in_is_there_with_its_people(
     company: Company, application: Application, machine: Host
 ) -> None:
     for group in application.roles:
-        told = json.loads(machine.check_output(f"{_OCC} group:info directory-{group} --output=json"))
+        told = json.loads(machine.check_output(f"{OCC} group:info directory-{group} --output=json"))
         assert told["displayName"] == company.directory.groups[group]
         members = {m.login for m in company.directory.members if group in m.groups}
         for member in (company.giver, company.receiver, company.stranger):
             theirs = company.ask(member, "ocs/v2.php/cloud/user")["groups"]
             assert (f"directory-{group}" in theirs) == (member.login in members)
-    listed = json.loads(machine.check_output(f"{_OCC} group:list --output=json"))
+    listed = json.loads(machine.check_output(f"{OCC} group:list --output=json"))
     ours = {name for name in listed if name.startswith("directory-")}
     assert ours == {f"directory-{group}" for group in application.roles}
 
@@ -161,10 +157,10 @@ def test_a_group_follows_the_people_and_what_was_changed_by_hand_is_put_back(  #
     rest = [m for m in company.directory.members if m not in {receiver, stranger}]
     with ExitStack() as stack:
         stack.callback(_provision, run_medicarche)
-        machine.check_output(f"{_OCC} group:adduser {group} {administrator[0]}")
-        stack.callback(machine.check_output, f"{_OCC} group:removeuser {group} {administrator[0]}")
-        machine.check_output(f"{_OCC} group:adduser {group} {stranger.login}")
-        machine.check_output(f"{_OCC} group:removeuser {group} {receiver.login}")
+        machine.check_output(f"{OCC} group:adduser {group} {administrator[0]}")
+        stack.callback(machine.check_output, f"{OCC} group:removeuser {group} {administrator[0]}")
+        machine.check_output(f"{OCC} group:adduser {group} {stranger.login}")
+        machine.check_output(f"{OCC} group:removeuser {group} {receiver.login}")
         shown = run_medicarche("plan", "--deploy")
         assert shown.returncode == 2, shown.stdout + shown.stderr
         assert f"{receiver.login} is to be in group {group}" in shown.stdout

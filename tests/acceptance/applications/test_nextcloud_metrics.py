@@ -16,6 +16,7 @@ import pytest
 
 from medicarche.probe import Client
 from medicarche.spec.supervision import supervisor
+from medicarche.testing.nextcloud import OCC, OCS
 from medicarche.testing.supervision import Watch, until
 
 if TYPE_CHECKING:
@@ -34,15 +35,10 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.requirement("SUP-1"), pytest.mark.application_kind("nextcloud")]
 
-_OCS = {"OCS-APIRequest": "true", "Accept": "application/json"}
 _MEBIBYTE = 1 << 20
 _UNIT = "medicarche-nextcloud-metrics"
 _PROGRAM = "/usr/local/lib/medicarche/nextcloud-metrics"
 _FILE = "/var/lib/prometheus/node-exporter/medicarche-nextcloud.prom"
-_OCC = (
-    "cd / && runuser -u www-data -- env NEXTCLOUD_CONFIG_DIR=/var/lib/nextcloud/config LC_ALL=C.UTF-8"
-    " php /var/www/nextcloud/occ"
-)
 #: seconds until Prometheus has read what was just measured: it asks every 15 s
 READ = 45.0
 #: seconds that a figure may be old: measured every 60 s, read every 15 s, and some for a machine that is busy
@@ -102,12 +98,12 @@ def _colleague(authority: Path, url: str, administrator: Person) -> Iterator[tup
     # each has a session of its own
     with Client(authority, timeout=60) as their, Client(authority, timeout=60) as client:
         data = {"userid": person[0], "password": person[1]}
-        answer = their.post(users, data=data, headers=_OCS, auth=administrator)
+        answer = their.post(users, data=data, headers=OCS, auth=administrator)
         assert answer.status_code == 200, answer.text
         try:
             yield client, person
         finally:
-            their.delete(f"{users}/{person[0]}", headers=_OCS, auth=administrator)
+            their.delete(f"{users}/{person[0]}", headers=OCS, auth=administrator)
 
 
 @pytest.mark.alone
@@ -125,15 +121,15 @@ def test_its_figures_are_what_nextcloud_itself_says(  # noqa: PLR0917 - fixtures
     """Asked of its own status page, of its app serverinfo, of occ, and of the machine."""
 
     def ocs(path: str) -> Any:  # noqa: ANN401 - JSON
-        answer = outside.get(f"{url}/ocs/v2.php/{path}", headers=_OCS, auth=administrator)
+        answer = outside.get(f"{url}/ocs/v2.php/{path}", headers=OCS, auth=administrator)
         assert answer.status_code == 200, answer.text
         return answer.json()["ocs"]["data"]
 
     status = outside.get(f"{url}/status.php").json()
     told = ocs("apps/serverinfo/api/v1/info?format=json&skipApps=true&skipUpdate=true")
     shares, active = told["nextcloud"]["shares"], told["activeUsers"]
-    cron = machine.check_output(f"{_OCC} config:app:get core lastcron")
-    listed = json.loads(machine.check_output(f"{_OCC} user:list --info --limit=100000 --output=json"))
+    cron = machine.check_output(f"{OCC} config:app:get core lastcron")
+    listed = json.loads(machine.check_output(f"{OCC} user:list --info --limit=100000 --output=json"))
     backends = Counter(person["backend"] for person in listed.values())
     free, size = map(
         int,
@@ -200,7 +196,7 @@ def test_what_people_do_is_seen(  # noqa: PLR0917 - fixtures
     # the administrator's own use doesn't count as new; a session is kept from the second request on
     with Client(authority, timeout=60) as client:
         for _ in range(2):
-            client.get(f"{url}/ocs/v2.php/cloud/users", headers=_OCS, auth=administrator)
+            client.get(f"{url}/ocs/v2.php/cloud/users", headers=OCS, auth=administrator)
     before = look()
     with _colleague(authority, url, administrator) as (client, person):
         with Client(authority, timeout=60) as stranger:
@@ -208,7 +204,7 @@ def test_what_people_do_is_seen(  # noqa: PLR0917 - fixtures
             assert stranger.request("PROPFIND", home, auth=(person[0], "wrong")).status_code == 401
         after_refusal = look()
         # as a synchronisation program does: it gets a password of its own, and uses that
-        made = client.get(f"{url}/ocs/v2.php/core/getapppassword", headers=_OCS, auth=person)
+        made = client.get(f"{url}/ocs/v2.php/core/getapppassword", headers=OCS, auth=person)
         assert made.status_code == 200, made.text
         own = (person[0], made.json()["ocs"]["data"]["apppassword"])
         sent = client.put(f"{home}essai.bin", data=secrets.token_bytes(_MEBIBYTE), auth=own)
@@ -217,7 +213,7 @@ def test_what_people_do_is_seen(  # noqa: PLR0917 - fixtures
             share = client.post(
                 f"{url}/ocs/v2.php/apps/files_sharing/api/v1/shares",
                 data={"path": "/essai.bin", **kind},
-                headers=_OCS,
+                headers=OCS,
                 auth=own,
             )
             assert share.status_code == 200, share.text
@@ -241,7 +237,7 @@ def test_what_people_do_is_seen(  # noqa: PLR0917 - fixtures
 def test_maintenance_is_seen(
     machine: Host, watch: Watch, instance: InstanceState, figure: Figure, measure: Callable[[], None]
 ) -> None:
-    machine.check_output(f"{_OCC} maintenance:mode --on")
+    machine.check_output(f"{OCC} maintenance:mode --on")
     try:
         measure()
         assert figure("maintenance") == 1
@@ -250,7 +246,7 @@ def test_maintenance_is_seen(
         assert figure("accounts", backend="database") >= 1
         assert "en maintenance" in watch.get("/instance", nom=instance.name).text
     finally:
-        machine.check_output(f"{_OCC} maintenance:mode --off")
+        machine.check_output(f"{OCC} maintenance:mode --off")
     measure()
     assert figure("maintenance") == 0
     assert "en maintenance" not in watch.get("/instance", nom=instance.name).text
@@ -262,14 +258,14 @@ def test_a_database_that_is_older_than_the_code_is_seen(
     machine: Host, watch: Watch, instance: InstanceState, figure: Figure, measure: Callable[[], None]
 ) -> None:
     """As after new code was unpacked: what Nextcloud has written down of its installation is older."""
-    version = machine.check_output(f"{_OCC} config:system:get version")
-    machine.check_output(f"{_OCC} config:system:set version --value=%s", f"{version.partition('.')[0]}.0.0.0")
+    version = machine.check_output(f"{OCC} config:system:get version")
+    machine.check_output(f"{OCC} config:system:set version --value=%s", f"{version.partition('.')[0]}.0.0.0")
     try:
         measure()
         assert figure("upgrade_needed") == 1
         assert "attend une mise à jour" in watch.get("/instance", nom=instance.name).text
     finally:
-        machine.check_output(f"{_OCC} config:system:set version --value=%s", version)
+        machine.check_output(f"{OCC} config:system:set version --value=%s", version)
     measure()
     assert figure("upgrade_needed") == 0
 
