@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import io
 import json
 import re
-import subprocess
 import sys
-import tarfile
 import types
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from medicarche import deploy
 from medicarche.deploy.templating import render
 from medicarche.spec.environment import Application
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 pytest.importorskip("pyinfra")
 
@@ -83,6 +76,13 @@ def _script(kind: str) -> types.ModuleType:
     module = types.ModuleType(f"script_{kind}")
     exec(compile(render(folder, SCRIPTS[kind]), SCRIPTS[kind], "exec"), module.__dict__)  # noqa: S102 - ours
     return module
+
+
+def test_what_unpacks_nextclouds_archive_is_beside_its_script() -> None:
+    files = _files("nextcloud")
+    (script,) = [path for path in files if path.endswith("/nextcloud.py")]
+    assert "\nimport code_tree\n" in files[script].content
+    assert Path(script).with_name("code_tree.py").as_posix() in files
 
 
 # --- settings and sizes ------------------------------------------------------------------------------------
@@ -310,89 +310,6 @@ def test_syncthing_asks_the_directory_and_then_no_password_of_its_own(
     tree.write(path)
     root = ET.parse(path).getroot()  # noqa: S314 - written one line above
     assert root.findtext("gui/authMode") == "static"
-
-
-def _archive(path: Path, names: Iterable[str]) -> str:
-    with tarfile.open(path, "w:bz2") as archive:
-        for name in names:
-            member = tarfile.TarInfo(name)
-            member.size = 1
-            archive.addfile(member, io.BytesIO(b"x"))
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@pytest.fixture
-def nextcloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    """The script, working below ``tmp_path``; files aren't given to root, which takes root's rights."""
-    script = _script("nextcloud")
-    monkeypatch.setitem(script.__dict__, "ROOT", tmp_path / "www")
-    monkeypatch.setitem(script.__dict__, "CODE", tmp_path / "www/nextcloud")
-    (tmp_path / "www").mkdir()
-
-    def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401 - as in subprocess
-        assert command[0] in {"chown", "chmod"}
-        assert options == {"check": True}
-        return subprocess.CompletedProcess(command, 0)
-
-    monkeypatch.setitem(script.__dict__, "subprocess", types.SimpleNamespace(run=run))
-    return script
-
-
-#: the script runs with the instances' Python; Debian 12's own (3.11.2) is older than the filters (3.11.4)
-unpacks = pytest.mark.skipif(
-    not hasattr(tarfile, "data_filter"), reason="this Python's tarfile has no filters; the instances' has"
-)
-
-
-@unpacks
-def test_nextclouds_archive_is_unpacked_and_takes_the_place_of_the_older(
-    nextcloud: types.ModuleType, tmp_path: Path
-) -> None:
-    for content in (
-        ["nextcloud/occ", "nextcloud/version.php"],
-        ["nextcloud/occ", "nextcloud/version.php", "nextcloud/new"],
-    ):
-        archive = tmp_path / "archive"
-        digest = _archive(archive, content)
-        assert not nextcloud.code_is(digest)
-        nextcloud.unpack({"archive": str(archive), "sha256": digest})
-        assert nextcloud.code_is(digest)
-        assert not archive.exists()
-    assert (tmp_path / "www/nextcloud/new").exists()
-    # what others have put there isn't ours to remove
-    (tmp_path / "www/nextcloud-essai").mkdir()
-    (older,) = nextcloud.older_trees()
-    assert not (older / "new").exists()
-    assert older.name != nextcloud.name_of(digest)
-    assert [p.name for p in (tmp_path / "www").glob(".*")] == []
-
-
-@unpacks
-@pytest.mark.parametrize(
-    ("names", "wrong", "said"),
-    [
-        (["nextcloud/occ", "nextcloud/version.php"], True, "SHA-256 is"),
-        (["wordpress/index.php"], False, "holds no Nextcloud"),
-    ],
-)
-def test_an_archive_that_isnt_nextclouds_changes_nothing(
-    nextcloud: types.ModuleType, tmp_path: Path, names: list[str], said: str, *, wrong: bool
-) -> None:
-    archive = tmp_path / "archive"
-    digest = _archive(archive, names)
-    with pytest.raises(SystemExit, match=said):
-        nextcloud.unpack({"archive": str(archive), "sha256": "0" * 64 if wrong else digest})
-    assert list((tmp_path / "www").iterdir()) == []
-
-
-@unpacks
-def test_an_archive_that_leads_out_of_its_folder_is_refused(
-    nextcloud: types.ModuleType, tmp_path: Path
-) -> None:
-    digest = _archive(tmp_path / "archive", ["../../outside"])
-    with pytest.raises(tarfile.FilterError):
-        nextcloud.unpack({"archive": str(tmp_path / "archive"), "sha256": digest})
-    assert not (tmp_path / "outside").exists()
 
 
 def test_what_the_scripts_are_given_has_no_other_way_than_standard_input() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from medicarche.deploy.applications.settings import administrator, unknown
+from medicarche.deploy.applications.settings import administrator, archive, unknown
 from medicarche.deploy.declaration import Artefact, Declaration
 from medicarche.spec.environment import Listener, Size, Traits
 
@@ -25,13 +25,7 @@ def _check_settings(application: Application) -> Iterable[str]:
     settings = application.settings
     yield from unknown(settings, {"administrator", "archive", "phone_region", "sha256"})
     yield from administrator(settings)
-    archive = settings.get("archive", _ARCHIVE)
-    if "://" in archive and not archive.startswith("https://"):
-        yield "archive: an https URL, or a file's path"
-    elif not archive.endswith(_ENDINGS):
-        yield f"archive: one of {', '.join(_ENDINGS)}, as Nextcloud's makers publish it"
-    if not re.fullmatch(r"[0-9a-f]{64}", settings.get("sha256", "0" * 64)):
-        yield "sha256: 64 hexadecimal digits, in small letters"
+    yield from archive(settings, "Nextcloud", _ENDINGS)
     # ISO 3166-1 alpha-2
     if not re.fullmatch(r"[A-Z]{2}", settings.get("phone_region", "FR")):
         yield "phone_region: a country in two capital letters, as FR"

@@ -11,10 +11,11 @@ from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyinfra.api.command import FileUploadCommand, StringCommand
+from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from medicarche.deploy import archives
 from medicarche.deploy.hardening import drop_in, private_tmp
 from medicarche.deploy.operations import Differences, File, Unit, note, run
 from medicarche.deploy.templating import render
@@ -76,7 +77,7 @@ def files(application: Mapping[str, Any], instance: Mapping[str, Any]) -> list[F
     ]
     if directory:
         written.append(File(_AUTHORITY, directory["authority"]))
-    return [*written, private_tmp("mariadb.service")]
+    return [*written, archives.program(), private_tmp("mariadb.service")]
 
 
 def units(application: Mapping[str, Any], paths: Iterable[str]) -> list[Unit]:
@@ -174,7 +175,5 @@ def installation(wanted: dict[str, Any], archive: str | None) -> Generator[Pyinf
     for line in differences or ["isn't installed"]:
         note(line)
     if archive is not None and (differences is None or any(d.startswith("the code") for d in differences)):
-        yield StringCommand("install -d -m 0755 /var/lib/medicarche")
-        # /tmp is in memory, and it is large
-        yield FileUploadCommand(archive, _ARCHIVE, remote_temp_filename="/var/tmp/medicarche-upload")  # noqa: S108 - in the instance, whose only people are its administrators
+        yield from archives.uploaded(archive, _ARCHIVE)
     yield StringCommand(f"python3 {_SCRIPT} apply", _stdin=text)
