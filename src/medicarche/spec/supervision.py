@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EXPORTERS",
     "EXPORTER_PORTS",
+    "GRAFANA",
     "NGINX",
     "NODE",
     "SERVICES",
@@ -33,6 +34,8 @@ __all__ = [
 
 #: the kind of application that supervises all the others
 SUPERVISION = "supervision"
+#: the kind that shows the supervision's figures; it asks for them on loopback
+GRAFANA = "grafana"
 
 
 @dataclass(frozen=True, slots=True)

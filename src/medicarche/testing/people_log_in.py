@@ -199,8 +199,29 @@ class _Nextcloud:
             client.delete(f"{exempt}/{answer.json()['id']}", **asked)
 
 
+class _Grafana:
+    """By the log-in page's own call; the role is what Grafana says that the person has."""
+
+    def __call__(
+        self, client: Client, url: str, login: str, password: str, *, local: bool = False
+    ) -> str | None:
+        del local  # the same page
+        answer = client.post(f"{url}/login", json={"user": login, "password": password})
+        if answer.status_code != 200:  # noqa: PLR2004 - else 401
+            assert not self.still(client, url)  # noqa: S101 - a test's helper
+            return None
+        me = client.get(f"{url}/api/user").json()
+        assert me["login"] == login, me  # noqa: S101 - a test's helper
+        (organization,) = client.get(f"{url}/api/user/orgs").json()
+        return "administrator" if me["isGrafanaAdmin"] else str(organization["role"]).lower()
+
+    def still(self, client: Client, url: str) -> bool:
+        return client.get(f"{url}/api/user").status_code == 200  # noqa: PLR2004 - else 401
+
+
 #: kind of application → how people log in
 LOGINS: Final[Mapping[str, LogIn]] = {
+    "grafana": _Grafana(),
     "nextcloud": _Nextcloud(),
     "odoo": Odoo(),
     "syncthing": _Syncthing(),

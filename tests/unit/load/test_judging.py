@@ -86,9 +86,8 @@ def test_transactions_are_judged_by_their_own_figures() -> None:
 
 def test_the_companys_objectives_are_read() -> None:
     environment = Path(__file__).parents[3] / "environments/medicarche.yaml"
-    found = load_objectives(
-        file_of(environment), ["website", "odoo", "syncthing", "nextcloud", "supervision"]
-    )
+    names = ["website", "odoo", "syncthing", "nextcloud", "grafana", "supervision"]
+    found = load_objectives(file_of(environment), names)
     assert found.of("website").people[""]["p95_ms"] > 0
     assert found.of("unknown").people == {}
     assert set(json_schema()["properties"]) == {"version", "reference_rate", "applications"}

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medicarche.deploy.applications import directory, nextcloud, odoo, supervision, syncthing, wordpress
+from medicarche.deploy.applications import (
+    directory,
+    grafana,
+    nextcloud,
+    odoo,
+    supervision,
+    syncthing,
+    wordpress,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,5 +24,5 @@ __all__ = ["KINDS"]
 #: kind → its declaration
 KINDS: Mapping[str, Declaration] = {
     module.DECLARATION.kind: module.DECLARATION
-    for module in (directory, nextcloud, odoo, supervision, syncthing, wordpress)
+    for module in (directory, grafana, nextcloud, odoo, supervision, syncthing, wordpress)
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medicarche.spec.supervision import EXPORTER_PORTS, SUPERVISION
+from medicarche.spec.supervision import EXPORTER_PORTS, GRAFANA, SUPERVISION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,4 +47,27 @@ def _in_its_way(content: Content) -> Iterator[Finding]:
         )
 
 
-CHECKS = (_only_one, _in_its_way)
+def _beside_it(content: Content) -> Iterator[Finding]:
+    """Check that Grafana is where it reaches Prometheus, which answers on loopback only."""
+    applications = content.file.applications
+    supervisor = next(iter(_supervisors(content)), None)
+    for name, application in applications.items():
+        if application.kind != GRAFANA:
+            continue
+        if supervisor is None:
+            yield (
+                ("applications", name, "kind"),
+                f"no application of kind {SUPERVISION!r} is there, whose figures it would show; add one",
+            )
+        elif application.instance != applications[supervisor].instance:
+            instance = applications[supervisor].instance
+            yield (
+                ("applications", name, "instance"),
+                (
+                    f"it asks the supervision's Prometheus, which answers in instance {instance!r} only;"
+                    f" write {instance!r}"
+                ),
+            )
+
+
+CHECKS = (_only_one, _in_its_way, _beside_it)

@@ -1,7 +1,7 @@
 """The supervision's dashboards for a Grafana: what they show is in ``dashboards.yaml``, how is the library's.
 
-Grafana isn't in Debian, and isn't deployed (docs/supervision.md): whoever has one lets it read these. They
-show what the supervision's own pages show. grafana-foundation-sdk is made from Grafana's own schema, of
+An application of the kind ``grafana`` is given these; another one may read them too (docs/supervision.md).
+They show what the supervision's own pages show. grafana-foundation-sdk is made from Grafana's own schema, of
 version 11.6; later versions read what was written for earlier ones.
 """
 
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-__all__ = ["FILE", "Dashboard", "LoadRun", "Panel", "as_json", "load_dashboards"]
+__all__ = ["FILE", "LOAD_TAG", "Dashboard", "LoadRun", "Panel", "as_json", "load_dashboards"]
 
 FILE: Final = Path(__file__).parent / "dashboards.yaml"
+#: what Grafana knows the marks of load tests by (`medicarche.load.overlay`)
+LOAD_TAG: Final = "essai-de-charge"
 _MOST_LINKS = 20
+_MOST_MARKS = 100
 #: letters of a dashboard's name in its id: with a dash and an environment's 32 they are Grafana's limit of 40
 _OF_ITS_NAME = 7
 _HEIGHT = 8
@@ -76,7 +79,7 @@ class Dashboard:
         title: for people.
         rows: heading → panels.
         variables: name → the query of its values.
-        overlay: leads to the times of load tests, and marks alerts.
+        overlay: leads to the times of load tests, and marks them and alerts.
     """
 
     title: str
@@ -181,6 +184,20 @@ def _overlaid(made: grafana.Dashboard, runs: Sequence[LoadRun]) -> grafana.Dashb
             .url(f"?from={began}&to={ended}")
             .include_vars(include_vars=True)
         )
+    made = made.annotation(
+        grafana.AnnotationQuery()
+        .name("Essais de charge")
+        .datasource(model.DataSourceRef(type_val="grafana", uid="-- Grafana --"))
+        .enable(enable=True)
+        .icon_color("blue")
+        .target(
+            grafana.AnnotationTarget()
+            .type("tags")
+            .tags([LOAD_TAG])
+            .match_any(match_any=True)
+            .limit(_MOST_MARKS)
+        )
+    )
     return made.annotation(
         grafana.AnnotationQuery()
         .name("Alertes")
