@@ -208,6 +208,7 @@ def _bench(context: click.Context) -> Bench:
 
 def _each(context: click.Context, names: Iterable[str], measure: Callable[[Bench, LoadTarget], Run]) -> None:
     """Measure each application, keep and report the runs, and end with the worst verdict."""
+    from medicarche.load.overlay import mark  # noqa: PLC0415 - as above
     from medicarche.load.reports import keep  # noqa: PLC0415 - as above
     from medicarche.load.verdict import VerdictKind  # noqa: PLC0415 - as above
 
@@ -225,6 +226,7 @@ def _each(context: click.Context, names: Iterable[str], measure: Callable[[Bench
     for target in chosen:
         run = measure(bench, target)
         page = keep(bench.store, run)
+        mark(bench, run)
         made.append(run)
         console = results()
         for line in _lines(run):
