@@ -76,11 +76,62 @@ def test_each_section_is_shown_somewhere_and_nothing_is_said_that_isnt_understoo
     data = YAML(typ="safe", pure=True).load(FILE.read_text(encoding="utf-8"))
     shown = {section for entry in data["tableaux"].values() for section in entry["sections"]}
     assert shown == set(data["sections"])
-    known = {"titre", "requetes", "forme", "unite", "largeur", "haut"}
+    known = {"titre", "requetes", "forme", "unite", "largeur", "haut", "seuils"}
     assert {key for s in data["sections"].values() for panel in s["panneaux"] for key in panel} == known
     assert {key for entry in data["tableaux"].values() for key in entry} == {
         *("titre", "variables", "sections", "essais")
     }
+
+
+def _colour(defaults: dict[str, Any], value: float) -> str:
+    """Return the colour that Grafana gives a value: of its mapping, of its limits, or the fixed one."""
+    mapped = {
+        key: result["color"]
+        for mapping in defaults.get("mappings", ())
+        for key, result in mapping["options"].items()
+    }
+    if str(value) in mapped:
+        return str(mapped[str(value)])
+    if defaults["color"]["mode"] == "fixed":
+        return str(defaults["color"]["fixedColor"])
+    assert (defaults["color"]["mode"], defaults["thresholds"]["mode"]) == ("thresholds", "absolute")
+    steps = defaults["thresholds"]["steps"]
+    return str([step["color"] for step in steps if step["value"] is None or step["value"] <= value][-1])
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_what_is_well_is_green_and_what_is_not_is_red(name: str) -> None:
+    """Grafana's own colours of states go from green to red, and it has limits of its own for numbers."""
+    panels = [panel for panel in MADE[name]["panels"] if panel["type"] != "row"]
+    for panel in panels:
+        defaults = panel["fieldConfig"]["defaults"]
+        if panel["type"] == "state-timeline":
+            assert [_colour(defaults, value) for value in (0, 1)] == ["red", "green"], panel["title"]
+            # with limits their ranges are shown instead of the words
+            assert defaults["color"]["mode"] == "fixed"
+            words = {key: r["text"] for m in defaults["mappings"] for key, r in m["options"].items()}
+            assert words == {"0": "non", "1": "oui"}
+        elif panel["type"] == "stat":
+            assert _colour(defaults, 0) in {"red", "green", "text"}
+    expected: dict[str, list[tuple[float, str]]] = {
+        "Alertes en cours": [(0, "green"), (1, "red"), (3, "red")],
+        "Code de réponse": [(0, "red"), (200, "green"), (302, "green"), (404, "red"), (503, "red")],
+        "Certificat : expire dans (jours)": [(-1, "red"), (6, "red"), (10, "orange"), (90, "green")],
+        "A répondu, 24 heures": [(0.5, "red"), (0.97, "orange"), (1, "green")],
+        "Services en échec": [(0, "green"), (1, "red")],
+    }
+    for panel in panels:
+        for value, colour in expected.get(panel["title"], ()):
+            assert _colour(panel["fieldConfig"]["defaults"], value) == colour, (panel["title"], value)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_numbers_are_those_of_now(name: str) -> None:
+    """Of a range the last value would be shown of what isn't there any more: alerts that are over."""
+    for panel in MADE[name]["panels"]:
+        for target in panel.get("targets", ()):
+            assert target["instant"] is (panel["type"] == "stat")
+            assert target["range"] is (panel["type"] != "stat")
 
 
 def test_grafana_knows_a_dashboard_again_and_tells_two_companies_apart() -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from grafana_foundation_sdk.builders import dashboard as grafana
 from grafana_foundation_sdk.builders import prometheus, stat, statetimeline, timeseries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as model
 from ruamel.yaml import YAML
 
@@ -39,6 +40,9 @@ _FORMS: Final[dict[str, Literal["lines", "states", "numbers"]]] = {
     "etats": "states",
     "nombres": "numbers",
 }
+_COLOURS: Final = {"vert": "green", "orange": "orange", "rouge": "red"}
+#: what a state is, for people
+_STATES: Final = {0: ("non", "red"), 1: ("oui", "green")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Panel:
         form: lines over time; states over time (1 good, 0 bad); or numbers, as they are now.
         width: columns of 24.
         top: the highest value of the axis, where there is one.
+        limits: from which value on numbers have which of Grafana's colours; none: a neutral one.
     """
 
     title: str
@@ -69,6 +74,7 @@ class Panel:
     form: Literal["lines", "states", "numbers"]
     width: int
     top: float | None
+    limits: Mapping[float, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +124,7 @@ def _panel(entry: Mapping[str, Any], choice: str) -> Panel:
         form=_FORMS[entry.get("forme", "courbes")],
         width=entry.get("largeur", 12),
         top=entry.get("haut"),
+        limits={value: _COLOURS[name] for value, name in entry.get("seuils", {}).items()},
     )
 
 
@@ -214,20 +221,36 @@ def _built(panel: Panel) -> Any:  # noqa: ANN401 - one of three builders, withou
         case "lines":
             made = timeseries.Panel().fill_opacity(10).min(0)
         case "states":
-            bad, good = model.Threshold(value=None, color="red"), model.Threshold(value=1, color="green")
-            steps = grafana.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps([bad, good])
-            made = statetimeline.Panel().min(0).max(1).thresholds(steps)
+            # of limits Grafana would show the ranges, as "1+", instead of the words
+            made = _coloured(statetimeline.Panel().min(0).max(1), {})
+            words = {
+                str(value): model.ValueMappingResult(text=word, color=colour, index=value)
+                for value, (word, colour) in _STATES.items()
+            }
+            made = made.mappings([model.ValueMap(options=words)])
         case "numbers":
-            made = stat.Panel()
+            plain = stat.Panel().graph_mode(common.BigValueGraphMode.NONE)
+            made = _coloured(plain.text_mode(common.BigValueTextMode.VALUE_AND_NAME), panel.limits)
     made = made.title(panel.title).unit(panel.unit).datasource(_SOURCE).height(_HEIGHT).span(panel.width)
     if panel.top is not None:
         made = made.max(panel.top)
     for number, (legend, query) in enumerate(panel.queries.items()):
-        made = made.with_target(
-            prometheus.Dataquery()
-            .expr(query)
-            .legend_format(legend)
-            .ref_id("ABCDEFGH"[number])
-            .datasource(_SOURCE)
-        )
+        target = prometheus.Dataquery().expr(query).legend_format(legend).datasource(_SOURCE)
+        # of a range Grafana would show the last value of what isn't there any more, as an alert that is over
+        target = target.instant() if panel.form == "numbers" else target.range()
+        made = made.with_target(target.ref_id("ABCDEFGH"[number]))
     return made
+
+
+def _coloured(made: Any, limits: Mapping[float, str]) -> Any:  # noqa: ANN401 - as above
+    """Give values colours by limits; without any a neutral one, as Grafana's own limits mean nothing here."""
+    colour = grafana.FieldColor()
+    if not limits:
+        fixed = colour.mode(model.FieldColorModeId.FIXED).fixed_color("text")
+        return made.color_scheme(fixed)
+    first, *others = sorted(limits.items())
+    # Grafana's first step has no lower end
+    steps = [model.Threshold(value=None, color=first[1])]
+    steps += [model.Threshold(value=value, color=name) for value, name in others]
+    made = made.color_scheme(colour.mode(model.FieldColorModeId.THRESHOLDS))
+    return made.thresholds(grafana.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(steps))
