@@ -68,12 +68,16 @@ def deploy(instance: Mapping[str, Any]) -> None:
     told = supervised.databases(instance) if instance["exporters"] else tuple(DATABASES)
     remains: list[Question] = [] if instance["exporters"] else [(supervised.Remains, {})]
     remains.append(ssh_accounts.question(instance))
+    abandoned = {k: importlib.import_module(KINDS[k].module) for k in instance["abandoned"]}
+    remains += [(module.Remains, {}) for module in abandoned.values()]
     if told:
         remains.append((Accounts, {"databases": told}))
     ask_together([files_question(configuration, absent), (Packages, {}), services_question(units), *remains])
     if not instance["exporters"]:
         run("agents that nobody asks any more", supervised.withdraw)
         run("databases' accounts that nobody uses any more", leave)
+    for kind, module in abandoned.items():
+        run(f"{kind}, which isn't wanted any more", module.withdraw)
     ssh_accounts.take_away(instance)
     run("configuration files", files, configuration, absent)
     if wanted:

@@ -52,6 +52,8 @@ class Declaration:
         traits: whom its port is for, what its people can be, whether it is a directory.
         service_account: it asks the directory with an account of its own, before it knows who logs in.
         lists_people: its account may list those whom it sees, and not only find one by the name.
+        beside: the kind of application in whose instance it always is, and which stays when it is declared no
+            more: its module takes it out then (``Remains``, ``withdraw``). Empty: its instance goes with it.
     """
 
     kind: str
@@ -69,6 +71,7 @@ class Declaration:
     traits: Traits = field(default_factory=Traits)
     service_account: bool = False
     lists_people: bool = False
+    beside: str = ""
 
 
 class Operations(Protocol):

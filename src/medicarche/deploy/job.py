@@ -163,6 +163,7 @@ def _instance(
         certificate = issued.certificate.read_text(encoding="ascii")
         private_key = issued.key.read_text(encoding="ascii")
     ca = authority.ensure().read_text(encoding="ascii")
+    kinds = {a.kind for a in environment.applications_of(instance.name)}
     parts = [
         _application(environment, a, credentials, artefacts.get(a.name))
         | {"directory": directory.told(environment, a, everyone, ca)}
@@ -184,6 +185,8 @@ def _instance(
         "timezone": environment.locale.timezone,
         "mirror": _mirror(environment, instance.name),
         "applications": parts,
+        # may have been here beside another kind, and are declared no more; what is only left out stays
+        "abandoned": sorted(k for k, d in KINDS.items() if d.beside in kinds and k not in kinds),
         "ssh_accounts": directory.accounts_told(environment, instance.name, everyone, ca, credentials),
     }
 

@@ -21,7 +21,7 @@ class Leftovers(FactBase[list[str]]):
 
     Attributes:
         paths: of files.
-        programs: names of Debian's packages.
+        programs: names of Debian's packages; there may be none.
     """
 
     default = list
@@ -30,12 +30,13 @@ class Leftovers(FactBase[list[str]]):
 
     def command(self) -> str:
         """Ask for both."""
-        packages = shlex.join(self.programs)
-        return (
-            f"ls -d -- {shlex.join(self.paths)} 2>/dev/null;"
-            f" dpkg-query -W -f '${{db:Status-Abbrev}}|${{Package}}\n' {packages} 2>/dev/null"
-            " | sed -n 's/^.[^n].|//p'; true"
+        files = f"ls -d -- {shlex.join(self.paths)} 2>/dev/null; "
+        # without a name it would list all packages
+        asked = (
+            f"dpkg-query -W -f '${{db:Status-Abbrev}}|${{Package}}\n' {shlex.join(self.programs)} 2>/dev/null"
+            " | sed -n 's/^.[^n].|//p'; "
         )
+        return f"{files}{asked if self.programs else ''}true"
 
     def process(self, output: Iterable[str]) -> list[str]:
         """Read the lines."""

@@ -235,3 +235,42 @@ def test_its_service_runs_with_few_rights_and_starts_at_boot(
     found = dict(line.split(":") for line in rights.splitlines())
     assert (int(found["CapEff"], 16), found["NoNewPrivs"].strip()) == (0, "1")
     record_property("resident memory, KiB", int(found["VmRSS"].split()[0]))
+
+
+@pytest.mark.alone
+def test_taken_out_of_the_file_it_is_gone_and_it_comes_back_with_its_data(  # noqa: PLR0917 - fixtures
+    machine: Host,
+    administrator: tuple[str, str],
+    application: Application,
+    authority: Path,
+    url: str,
+    changed_file: Callable[[Callable[[Any], None]], Path],
+    run_medicarche: Run,
+) -> None:
+    def change(content: Any) -> None:  # noqa: ANN401 - YAML
+        del content["applications"][application.name]
+
+    title = f"essai {secrets.token_hex(4)}"
+    with Client(authority, timeout=60) as client:
+        body = {"dashboard": {"title": title, "panels": []}}
+        assert client.post(f"{url}/api/dashboards/db", json=body, auth=administrator).status_code == 200
+    without = ("--environment", str(changed_file(change)))
+    try:
+        shown = run_medicarche(*without, "plan", "--deploy")
+        assert shown.returncode == 2, shown.stdout + shown.stderr
+        assert "grafana-server.service: must not be there" in shown.stdout
+        done = run_medicarche(*without, "provision")
+        assert done.returncode == 0, done.stderr
+        assert run_medicarche(*without, "plan", "--deploy").returncode == 0
+        assert not machine.service("grafana-server").is_running
+        assert not machine.file("/opt/grafana").exists
+        assert machine.check_output("ls -d /opt/grafana* 2>/dev/null || true") == ""
+        assert machine.check_output("ss --no-header --listening --tcp --numeric 'sport = :3000'") == ""
+        assert machine.service("prometheus").is_running
+    finally:
+        back = run_medicarche("provision")
+    assert back.returncode == 0, back.stderr
+    with Client(authority, timeout=60) as client:
+        found = client.get(f"{url}/api/search?query={title}", auth=administrator).json()
+        assert [entry["title"] for entry in found] == [title]
+        client.delete(f"{url}/api/dashboards/uid/{found[0]['uid']}", auth=administrator)

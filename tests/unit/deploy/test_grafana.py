@@ -6,12 +6,12 @@ import base64
 import configparser
 import http.server
 import json
-import shutil
+import subprocess
 import threading
 import tomllib
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,70 +19,46 @@ from ruamel.yaml import YAML
 
 pytest.importorskip("pyinfra")
 
-from deploy_job import job_of
-from medicarche import deploy
+from pyinfra.context import ctx_host
+
+from deploy_job import in_odoos_place, job_of_all
 from medicarche.deploy.applications.grafana import operations, people
 from medicarche.deploy.applications.supervision.dashboards import as_json
-from medicarche.spec import Environment, load_environment
-from medicarche.ssh import ensure_key_pair
+from medicarche.deploy.operations import DETAILS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-FOLDER = Path(__file__).parents[3] / "environments"
+    from medicarche.spec import Environment
+
 BASE = "dc=directory,dc=internal"
 ROLES = {"communication": "viewer", "dsi": "administrator"}
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What is known of an instance."""
-
-    name: str
-    private_address: str
-    floating_address: str
-    id: str = "1"
 
 
 @pytest.fixture(name="environment", scope="module")
 def _environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """The example's, with a supervision and Grafana in Odoo's place."""
-    folder = tmp_path_factory.mktemp("environment")
-    shutil.copy(FOLDER / "example-people.csv", folder)
-    content = YAML().load((FOLDER / "example-directory.yaml").read_text(encoding="utf-8"))
-    del content["applications"]["odoo"]
-    watcher = {
+    supervision = {
         "kind": "supervision",
-        "instance": "odoo",
+        "port": 8890,
         "title": "Supervision",
+        "settings": {"administrator": "secours"},
         "egress": ["dns", "packages"],
     }
-    content["applications"]["supervision"] = {
-        **watcher,
-        "port": 8890,
-        "settings": {"administrator": "secours"},
-    }
-    content["applications"]["boards"] = {
-        **watcher,
+    boards = {
         "kind": "grafana",
         "port": 8891,
         "title": "Tableaux de bord",
         "settings": {"administrator": "secours", "archive": "grafana.tar.gz", "sha256": "0" * 64},
         "roles": ROLES,
     }
-    file = folder / "environment.yaml"
-    with file.open("w", encoding="utf-8") as stream:
-        YAML().dump(content, stream)
-    return load_environment(
-        file, check_settings=deploy.check_settings, private_listeners=deploy.listeners, traits=deploy.traits
-    )
+    folder = tmp_path_factory.mktemp("environment")
+    return in_odoos_place(folder, {"supervision": supervision, "boards": boards})
 
 
 def _told(environment: Environment, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    ensure_key_pair(folder, environment.key_pair)
-    names = ("directory", "website", "syncthing", "odoo")
-    machines = [Machine(name, f"172.21.0.{n}", f"10.20.20.{n}") for n, name in enumerate(names, 110)]
-    job = json.loads(json.dumps(job_of(environment, machines, folder)))
+    job = json.loads(json.dumps(job_of_all(environment, folder)))
     return next(
         (part, instance)
         for instance in job["instances"]
@@ -186,6 +162,52 @@ def test_without_roles_it_asks_no_directory(environment: Environment, tmp_path: 
     assert _ini(files[operations._INI])["auth.ldap"]["enabled"] == "false"
     assert not [file for file in operations._secrets(told[0]) if file.path.endswith(".toml")]
     assert operations._wanted(told[0])["people"] is None
+
+
+# --- taken out of the environment file ---------------------------------------------------------------------
+
+
+def _abandoned(environment: Environment, folder: Path) -> dict[str, list[str]]:
+    return {i["name"]: i["abandoned"] for i in job_of_all(environment, folder)["instances"]}
+
+
+def test_it_leaves_the_supervisions_instance_where_it_is_declared_no_more(
+    environment: Environment, tmp_path: Path
+) -> None:
+    others = tuple(a for a in environment.applications if a.name != "boards")
+    gone = replace(environment, applications=others)
+    none: dict[str, list[str]] = {"directory": [], "website": [], "syncthing": [], "odoo": []}
+    assert _abandoned(gone, tmp_path) == {**none, "odoo": ["grafana"]}
+    # whose archive can't be had just now isn't declared any less
+    assert _abandoned(environment.without(["boards"]), tmp_path) == none
+    assert _abandoned(environment, tmp_path) == none
+
+
+def test_what_is_taken_out_is_all_of_it_but_its_data(monkeypatch: pytest.MonkeyPatch, told: Any) -> None:  # noqa: ANN401 - JSON
+    question = operations.Remains().command()
+    # else it would list all packages
+    assert "dpkg" not in question
+    monkeypatch.setattr(operations, "ask", lambda _: [operations._UNIT])
+    DETAILS.clear()
+    with ctx_host.use(SimpleNamespace(name="supervision", current_op_hash="hash")):
+        (command,) = operations.withdraw._inner()  # pyinfra keeps the function there
+    script = str(command.get_raw_value())
+    subprocess.run(["sh", "-n"], input=script, text=True, check=True)
+    order = (
+        "disable -q --now grafana-server.service",
+        "/opt/grafana",
+        f"rm -f -- {operations._UNIT}",
+        "daemon-reload",
+    )
+    assert sorted(order, key=script.index) == list(order)
+    assert "/var/lib/grafana" not in script
+    written = [f.path for f in (*operations.files(*told), *operations._secrets(told[0]))]
+    shared = ("/etc/nginx/", operations._AUTHORITY, "/usr/local/lib/medicarche/code_tree.py")
+    for path in written:
+        parts = (path, operations._FOLDER) if path.startswith(operations._FOLDER) else (path,)
+        assert path.startswith(shared) or any(f" {part} " in f"{script} " for part in parts), path
+    monkeypatch.setattr(operations, "ask", lambda _: [])
+    assert list(operations.withdraw._inner()) == []
 
 
 # --- who may be in -----------------------------------------------------------------------------------------

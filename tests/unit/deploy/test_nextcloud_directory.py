@@ -4,69 +4,43 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from ruamel.yaml import YAML
 
-from deploy_job import job_of
+from deploy_job import in_odoos_place, job_of_all
 from medicarche import deploy
 from medicarche.deploy.applications.nextcloud import operations
 from medicarche.deploy.templating import render
-from medicarche.spec import Environment, load_environment
-from medicarche.ssh import ensure_key_pair
 
-FOLDER = Path(__file__).parents[3] / "environments"
+if TYPE_CHECKING:
+    from medicarche.spec import Environment
+
 TEMPLATES = Path(deploy.__file__).parent / "applications/directory/templates"
 BASE = "dc=directory,dc=internal"
 #: who is what in Nextcloud
 ROLES = {"communication": "user", "dsi": "administrator"}
 
 
-@dataclass(frozen=True)
-class Machine:
-    """What is known of an instance."""
-
-    name: str
-    private_address: str
-    floating_address: str
-    id: str = "1"
-
-
 @pytest.fixture(name="environment", scope="module")
 def _environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """The example's, with Nextcloud in Odoo's place."""
-    folder = tmp_path_factory.mktemp("environment")
-    shutil.copy(FOLDER / "example-people.csv", folder)
-    content = YAML().load((FOLDER / "example-directory.yaml").read_text(encoding="utf-8"))
-    del content["applications"]["odoo"]
-    content["applications"]["nextcloud"] = {
+    nextcloud = {
         "kind": "nextcloud",
-        "instance": "odoo",
         "port": 8806,
         "title": "Fichiers",
         "settings": {"administrator": "secours", "archive": "nextcloud.tar.gz", "sha256": "0" * 64},
         "roles": ROLES,
         "egress": ["dns", "packages"],
     }
-    file = folder / "environment.yaml"
-    with file.open("w", encoding="utf-8") as stream:
-        YAML().dump(content, stream)
-    return load_environment(
-        file, check_settings=deploy.check_settings, private_listeners=deploy.listeners, traits=deploy.traits
-    )
+    return in_odoos_place(tmp_path_factory.mktemp("environment"), {"nextcloud": nextcloud})
 
 
 @pytest.fixture(name="told")
 def _told(environment: Environment, tmp_path: Path) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     """Application's name → what is told of it, and of its instance."""
-    ensure_key_pair(tmp_path, environment.key_pair)
-    names = ("directory", "website", "syncthing", "odoo")
-    machines = [Machine(name, f"172.21.0.{n}", f"10.20.20.{n}") for n, name in enumerate(names, 110)]
-    job = json.loads(json.dumps(job_of(environment, machines, tmp_path)))
+    job = json.loads(json.dumps(job_of_all(environment, tmp_path)))
     return {part["name"]: (part, inst) for inst in job["instances"] for part in inst["applications"]}
 
 

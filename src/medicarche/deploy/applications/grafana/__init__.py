@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from medicarche.deploy.applications.settings import administrator, archive, unknown
 from medicarche.deploy.declaration import Artefact, Declaration
 from medicarche.spec.environment import Listener, Size, Traits
-from medicarche.spec.supervision import GRAFANA
+from medicarche.spec.supervision import GRAFANA, SUPERVISION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,7 +45,8 @@ DECLARATION = Declaration(
             "127.0.0.1", 3000, "tcp", "grafana", "grafana", public=False, why="dashboards, behind nginx"
         ),
     ),
-    egress=frozenset({"dns", "packages"}),
+    # its code is brought, and it asks the supervision on the spot
+    egress=frozenset(),
     secrets={
         "administrator": "password of the local administrator",
         "secret_key": "what Grafana encrypts secrets in its database with",
@@ -58,4 +59,5 @@ DECLARATION = Declaration(
     # the most powerful first
     traits=Traits(roles=("administrator", "editor", "viewer")),
     service_account=True,
+    beside=SUPERVISION,
 )

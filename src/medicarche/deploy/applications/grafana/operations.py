@@ -18,6 +18,7 @@ from medicarche.deploy import archives
 from medicarche.deploy.applications.supervision.configuration import as_yaml
 from medicarche.deploy.applications.supervision.dashboards import as_json
 from medicarche.deploy.asking import ask, ask_together
+from medicarche.deploy.leftovers import Leftovers
 from medicarche.deploy.operations import (
     Differences,
     File,
@@ -27,6 +28,7 @@ from medicarche.deploy.operations import (
     run,
     services,
     services_question,
+    shell,
 )
 from medicarche.deploy.operations import files as bring_files
 from medicarche.deploy.templating import render
@@ -34,7 +36,7 @@ from medicarche.deploy.templating import render
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
 
-__all__ = ["deploy", "files", "packages", "units"]
+__all__ = ["Remains", "deploy", "files", "packages", "units", "withdraw"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _SOURCE = Path(__file__).parent / "people.py"
@@ -196,6 +198,29 @@ def _wanted(application: Mapping[str, Any]) -> dict[str, Any]:
         "password": application["secrets"]["administrator"],
         "people": directory["members"] if directory else None,
     }
+
+
+class Remains(Leftovers):
+    """What is in the supervision's instance of a Grafana that is declared no more."""
+
+    paths = (_CODE, _FOLDER, _PROGRAM, _UNIT)
+    programs = ()
+
+
+@operation()
+def withdraw() -> Generator[StringCommand, None, None]:
+    """Take Grafana out; its data, with the dashboards that people have made, stays where it is."""
+    found = ask(Remains)
+    if not found:
+        return
+    for name in found:
+        note(f"{name}: must not be there")
+    trees = f"{_CODE}-{'?' * 16}"
+    # the unit last: as long as it is there the next run goes on
+    yield shell(
+        f"systemctl disable -q --now {_SERVICE} || true; "
+        f"rm -rf -- {_CODE} {trees} {_FOLDER} {_PROGRAM} && rm -f -- {_UNIT} && systemctl daemon-reload"
+    )
 
 
 class Account(FactBase[bool]):
