@@ -31,6 +31,10 @@ PATIENCE = 300.0
 _NO_TAGLINE = "UPDATE wp_options SET option_value = '' WHERE option_name = 'blogdescription'"
 #: kind → a setting of its own changed by hand, in the instance, as root; and how a plan names it
 BY_HAND = {
+    "grafana": (
+        "echo '; essai' >> /etc/medicarche/grafana/grafana.ini",
+        "/etc/medicarche/grafana/grafana.ini: differs",
+    ),
     "wordpress": (
         f'echo "{_NO_TAGLINE}" | mariadb wordpress',
         "blogdescription",

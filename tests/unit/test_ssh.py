@@ -192,6 +192,14 @@ class Server(paramiko.ServerInterface):
         self._public = public
         self._answers = answers
         self.commands: list[str] = []
+        self.heard = threading.Event()
+
+    def check_global_request(self, kind: str, msg: paramiko.Message) -> bool:
+        """Hear a word that is sent for the connection's own sake."""
+        del msg
+        if kind.startswith("keepalive"):
+            self.heard.set()
+        return False
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         """Let the one key in."""
@@ -279,6 +287,21 @@ def test_a_program_runs_on_the_pinned_host(tmp_path: Path, listener: socket.sock
     with _listening(server, host_key, listener):
         assert reach.run(LOOPBACK, ["echo", "a b"]) == (3, "été", "")
     assert server.commands == ["echo 'a b'"]
+
+
+def test_a_connection_that_only_waits_says_a_word_now_and_then(
+    tmp_path: Path, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cloud that forgets the connection lets the instance's own packets out no more (`ssh.keep_alive`)."""
+    monkeypatch.setattr("medicarche.ssh.connection.KEEPALIVE", 1)
+    reach = ssh.Ssh(tmp_path, user="debian", port=_port(listener))
+    host_key, public = _host_key(tmp_path, "right")
+    server = Server(reach.key.public, [(0, "")])
+    reach.known_hosts.learn([LOOPBACK], _log_of(_console(public)))
+    with _listening(server, host_key, listener), reach.connect(LOOPBACK):
+        assert server.heard.wait(20)
+    words = reach.command(LOOPBACK, ["true"])
+    assert "ServerAliveInterval=1" in words
 
 
 def test_another_host_key_is_refused(tmp_path: Path, listener: socket.socket) -> None:

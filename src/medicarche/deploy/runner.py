@@ -28,6 +28,7 @@ from pyinfra.api.operations import run_ops  # noqa: E402 - after the patching
 from pyinfra.api.state import BaseStateCallback, State, StateStage  # noqa: E402 - after the patching
 
 from medicarche.deploy import base, operations  # noqa: E402 - after the patching
+from medicarche.ssh import keep_alive  # noqa: E402 - after the patching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,6 +169,8 @@ def _deploy(state: State, job: dict[str, Any], say: _Said) -> bool:
     try:
         state.set_stage(StateStage.Connect)
         connect_all(state)
+        for host in state.active_hosts:
+            keep_alive(cast("Any", host.connector).client)
         state.set_stage(StateStage.Prepare)
         _prepare(state, parts, say)
         changes = {host: state.get_meta_for_host(host).ops_change for host in state.active_hosts}

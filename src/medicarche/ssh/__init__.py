@@ -6,7 +6,7 @@ with the server's id; an unknown or different key is refused, never accepted bli
 
 from __future__ import annotations
 
-from medicarche.ssh.connection import Ssh
+from medicarche.ssh.connection import Ssh, keep_alive
 from medicarche.ssh.instance import Instance
 from medicarche.ssh.keys import KeyPair, ensure_key_pair, protect_key
 from medicarche.ssh.known_hosts import ConsoleLog, KnownHosts, Pin, host_keys
@@ -20,5 +20,6 @@ __all__ = [
     "Ssh",
     "ensure_key_pair",
     "host_keys",
+    "keep_alive",
     "protect_key",
 ]

@@ -30,19 +30,33 @@ if TYPE_CHECKING:
     from medicarche.ssh.instance import Instance
     from medicarche.ssh.known_hosts import ConsoleLog
 
-__all__ = ["Ssh"]
+__all__ = ["KEEPALIVE", "Ssh", "keep_alive"]
 
 # paramiko logs each refused connection with its traceback; without a handler logging prints that on stderr
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 #: cloud-init writes it when its last stage is done, at every boot: {"v1": {"errors": [...], ...}}
 _RESULT = "/run/cloud-init/result.json"
+#: seconds of silence after which a word is sent
+KEEPALIVE = 10
 #: seconds between two looks whether what is waited for still runs
 _LOOK_AGAIN = 5.0
 #: a change of colour; Nova takes the escape character away (nova/api/openstack/compute/console_output.py)
 _COLOUR = re.compile(r"\x1b?\[[0-9;:]*m")
 #: lines of a console log that are told of an instance that isn't ready
 _CONSOLE_LINES = 12
+
+
+def keep_alive(client: paramiko.SSHClient) -> None:
+    """Let a connection outlive a change of its instance's security groups.
+
+    Neutron's agent forgets the instance's connections then. What the instance sends next counts as a new
+    connection to the outside, which isn't allowed, and is lost, however often it is sent again: whoever only
+    waits for an answer waits for ever. What comes from here counts as a new one to port 22, and all goes on.
+    """
+    transport = client.get_transport()
+    if transport is not None:
+        transport.set_keepalive(KEEPALIVE)
 
 
 class Ssh:
@@ -98,6 +112,8 @@ class Ssh:
             "IdentityAgent": "none",
             "PreferredAuthentications": "publickey",
             "ConnectTimeout": "10",
+            "ServerAliveInterval": str(KEEPALIVE),
+            "ServerAliveCountMax": "30",
         }
         arguments = ["ssh", "-F", "none", "-i", str(self.key.private)]
         for key, value in options.items():
@@ -160,6 +176,7 @@ class Ssh:
             raise Unreachable(
                 f"{instance.name} ({address}): no SSH: {why}", hint=_look_at(instance)
             ) from error
+        keep_alive(client)
         return client
 
     def run(

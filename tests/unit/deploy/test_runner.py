@@ -26,6 +26,38 @@ print(json.dumps({"said": said, "failed": [host.name for host in failed]}))
 """
 
 
+#: an instance's connection, as pyinfra keeps it, and what the deployment does with it
+_CONNECTED = """
+import types
+from medicarche.deploy import runner
+
+class Transport:
+    def set_keepalive(self, seconds): print("word after", seconds)
+
+client = types.SimpleNamespace(get_transport=Transport)
+host = types.SimpleNamespace(name="website", connector=types.SimpleNamespace(client=client))
+runner.connect_all = lambda state: print("connected")
+def prepare(*_): raise runner.PyinfraError("far enough")
+runner._prepare = prepare
+runner.disconnect_all = lambda state: None
+state = types.SimpleNamespace(
+    active_hosts=[host], inventory=None, config=None, failed_hosts=[host], set_stage=lambda _: None,
+    current_stage=None, ops={}
+)
+runner._tell = lambda *_, **__: False
+runner.context = types.SimpleNamespace(**{n: types.SimpleNamespace(set=lambda _: None) for n in
+    ("ctx_state", "ctx_inventory", "ctx_config")})
+runner._deploy(state, {"instances": [{"name": "website"}], "dry_run": True}, print)
+"""
+
+
+def test_its_connections_outlive_a_change_of_security_groups() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _CONNECTED], capture_output=True, text=True, timeout=50, check=True
+    )
+    assert done.stdout.splitlines() == ["connected", "word after 10"]
+
+
 def test_an_instance_that_never_answers_has_failed_and_holds_up_nobody() -> None:
     done = subprocess.run(
         [sys.executable, "-c", _SCRIPT], capture_output=True, text=True, timeout=50, check=True
