@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.requirement("CLOUD-1"), pytest.mark.alone, pytest.mark.usefixtures("provisioned")]
 
-#: commands for each application of an instance, its readiness included (at most 3 more than connecting)
+#: commands for each application of an instance, its readiness included (issue 4: at most 3 round trips more)
 ROUND_TRIPS = 3
 #: seconds for a run that finds nothing to do, on a machine that has nothing else to do
 SOON = 15

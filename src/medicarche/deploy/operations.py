@@ -35,6 +35,7 @@ __all__ = [
     "Differences",
     "File",
     "Unit",
+    "applied",
     "files",
     "files_question",
     "note",
@@ -174,6 +175,26 @@ class Differences(FactBase[list[str] | None]):
         """Read the last line."""
         found = json.loads(list(output)[-1])
         return None if found is None else [str(line) for line in found]
+
+
+@operation()
+def applied(
+    script: str, program: str, wanted: str, user: str = "root"
+) -> Generator[StringCommand, None, None]:
+    """Let a script of ours in the instance bring about what is wanted, where it finds differences.
+
+    Args:
+        script: it; ``check`` says what differs (`Differences`), ``apply`` changes it, as root.
+        program: what it asks has to be installed.
+        wanted: what it reads on its standard input.
+        user: who it compares as.
+    """
+    differences = host.get_fact(Differences, script=script, program=program, user=user, _stdin=wanted)
+    if differences == []:
+        return
+    for line in differences or ["isn't installed"]:
+        note(line)
+    yield StringCommand(f"python3 {script} apply", _stdin=wanted)
 
 
 # services

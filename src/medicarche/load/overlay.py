@@ -8,6 +8,7 @@ import urllib3
 
 from medicarche.credentials import Credentials
 from medicarche.deploy.applications.supervision.dashboards import LOAD_TAG
+from medicarche.load.targets import host_and_port
 from medicarche.spec.supervision import GRAFANA
 
 if TYPE_CHECKING:
@@ -54,17 +55,19 @@ def _refusal(bench: Bench, grafana: LoadTarget, body: dict[str, Any]) -> str:
     grafana.guard()
     name = grafana.name_asked or None
     login = f"{application.settings['administrator']}:{password}"
+    host, port = host_and_port(grafana.url)
     with urllib3.HTTPSConnectionPool(
-        grafana.address,
-        int(grafana.url.rpartition(":")[2]),
+        host,
+        port,
         ca_certs=str(grafana.authority),
         server_hostname=name,
         assert_hostname=name,
         timeout=_PATIENCE,
         retries=False,
     ) as pool:
-        headers = urllib3.make_headers(basic_auth=login)
-        if name:
-            headers["Host"] = grafana.public_url.removeprefix("https://")
+        headers = {
+            **urllib3.make_headers(basic_auth=login),
+            "Host": grafana.public_url.removeprefix("https://"),
+        }
         answer = pool.request("POST", "/api/annotations", json=body, headers=headers)
     return "" if answer.status == _OK else f"HTTP status {answer.status}"

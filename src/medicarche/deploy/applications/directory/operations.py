@@ -9,16 +9,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyinfra.api.command import StringCommand
-from pyinfra.api.operation import operation
-from pyinfra.context import host
-
-from medicarche.deploy.operations import Differences, File, Unit, note, run
+from medicarche.deploy.operations import File, Unit, applied, run
 from medicarche.deploy.templating import render
 from medicarche.spec.ssh_accounts import FIRST_NUMBER, LAST_NUMBER
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["deploy", "files", "packages", "units"]
 
@@ -85,15 +81,5 @@ def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
                 {"name": name, "password": secrets[f"instance/{name}"]} for name in ssh["instances"]
             ],
         }
-    run(f"{application['name']}: the people", people, json.dumps(wanted))
-
-
-@operation()
-def people(wanted: str) -> Generator[StringCommand, None, None]:
-    """Bring the directory to what is wanted; what others made beside our tree isn't touched."""
-    differences = host.get_fact(Differences, script=_SCRIPT, program="/usr/sbin/slapd", _stdin=wanted)
-    if differences == []:
-        return
-    for line in differences or ["isn't installed"]:
-        note(line)
-    yield StringCommand(f"python3 {_SCRIPT} apply", _stdin=wanted)
+    # what others made beside our tree isn't touched
+    run(f"{application['name']}: the people", applied, _SCRIPT, "/usr/sbin/slapd", json.dumps(wanted))

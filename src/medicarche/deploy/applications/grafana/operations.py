@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from pyinfra.api.command import StringCommand
 from pyinfra.api.facts import FactBase
 from pyinfra.api.operation import operation
-from pyinfra.context import host
 
 from medicarche.deploy import archives
 from medicarche.deploy.applications.supervision.configuration import as_yaml
@@ -20,9 +19,9 @@ from medicarche.deploy.applications.supervision.dashboards import as_json
 from medicarche.deploy.asking import ask, ask_together
 from medicarche.deploy.leftovers import Leftovers
 from medicarche.deploy.operations import (
-    Differences,
     File,
     Unit,
+    applied,
     files_question,
     note,
     run,
@@ -158,7 +157,8 @@ def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
     run(f"{name}: its code", archives.code, "Grafana", _CODE, _NEEDS, application["artefact"])
     run(f"{name}: what only it may read", bring_files, secrets, absent)
     run(f"{name}: Grafana", services, started)
-    run(f"{name}: who may be in", people, json.dumps(_wanted(application)))
+    # its interface is asked, so it has to be there
+    run(f"{name}: who may be in", applied, _PROGRAM, f"{_CODE}/bin/grafana", json.dumps(_wanted(application)))
 
 
 def _secrets(application: Mapping[str, Any]) -> list[File]:
@@ -244,14 +244,3 @@ def account(login: str) -> Generator[StringCommand, None, None]:
             f"useradd --system --user-group --home-dir /var/lib/{login} --no-create-home"
             f" --shell /usr/sbin/nologin {login}"
         )
-
-
-@operation()
-def people(wanted: str) -> Generator[StringCommand, None, None]:
-    """Bring the administrator to what is wanted, and end the sessions of who may be in no longer."""
-    differences = host.get_fact(Differences, script=_PROGRAM, program=f"{_CODE}/bin/grafana", _stdin=wanted)
-    if differences == []:
-        return
-    for line in differences or ["isn't installed"]:
-        note(line)
-    yield StringCommand(f"python3 {_PROGRAM} apply", _stdin=wanted)

@@ -93,12 +93,13 @@ def administrator_differs(grafana: Grafana, login: str) -> str:
     return "" if me["isGrafanaAdmin"] and me["login"] == login else "the administrator's rights"
 
 
-def sessions_to_end(grafana: Grafana, wanted: dict[str, Any]) -> list[tuple[int, str]]:
+def sessions_to_end(
+    grafana: Grafana, users: list[dict[str, Any]], people: dict[str, str] | None
+) -> list[tuple[int, str]]:
     """Return number and login of those whose sessions aren't (any more) what the directory says."""
-    people = wanted["people"]
     roles = grafana.roles()
     found = []
-    for user in grafana.users():
+    for user in users:
         # without a directory its accounts are Grafana's own affair, but for those that came from one
         if user["id"] == FIRST or (people is None and not user["authLabels"]):
             continue
@@ -109,13 +110,13 @@ def sessions_to_end(grafana: Grafana, wanted: dict[str, Any]) -> list[tuple[int,
     return found
 
 
-def own_accounts(grafana: Grafana, wanted: dict[str, Any]) -> list[tuple[int, str]]:
+def own_accounts(users: list[dict[str, Any]], people: dict[str, str] | None) -> list[tuple[int, str]]:
     """Return those who could get in with a password of Grafana's own, where the directory says who may."""
-    if wanted["people"] is None:
+    if people is None:
         return []
     return [
         (user["id"], user["login"])
-        for user in grafana.users()
+        for user in users
         if user["id"] != FIRST and not user["authLabels"] and not user["isDisabled"]
     ]
 
@@ -127,14 +128,12 @@ def differences(wanted: dict[str, Any]) -> list[str]:
         wrong = administrator_differs(grafana, wanted["login"])
         if wrong:
             return [wrong]
+        users, people = grafana.users(), wanted["people"]
         return [
-            *(
-                f"{login}: an account that isn't the directory's"
-                for _, login in own_accounts(grafana, wanted)
-            ),
+            *(f"{login}: an account that isn't the directory's" for _, login in own_accounts(users, people)),
             *(
                 f"{login}: a session that isn't right any more"
-                for _, login in sessions_to_end(grafana, wanted)
+                for _, login in sessions_to_end(grafana, users, people)
             ),
         ]
     except OSError:
@@ -206,9 +205,10 @@ def apply(wanted: dict[str, Any]) -> None:
         wrong = administrator_differs(grafana, wanted["login"])
         if wrong:
             sys.exit(f"Grafana doesn't take what was given back: {wrong}")
-    for user, _ in own_accounts(grafana, wanted):
+    users, people = grafana.users(), wanted["people"]
+    for user, _ in own_accounts(users, people):
         grafana.ask(f"/admin/users/{user}/disable", "POST")
-    for user, _ in sessions_to_end(grafana, wanted):
+    for user, _ in sessions_to_end(grafana, users, people):
         grafana.ask(f"/admin/users/{user}/logout", "POST")
 
 

@@ -12,17 +12,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyinfra.api.command import StringCommand
-from pyinfra.api.operation import operation
-from pyinfra.context import host
-
 from medicarche.deploy.applications.odoo import MODULES, ROLES
 from medicarche.deploy.hardening import drop_in, private_tmp
-from medicarche.deploy.operations import Differences, File, Unit, note, run
+from medicarche.deploy.operations import File, Unit, applied, run
 from medicarche.deploy.templating import render
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["deploy", "files", "master_password_hash", "packages", "units"]
 
@@ -92,7 +88,8 @@ def units(application: Mapping[str, Any], paths: Iterable[str]) -> list[Unit]:
 
 def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
     """Add the operation that makes the database: modules, language, company, administrator."""
-    run(f"{application['name']}: the database", database, _wanted(application, instance))
+    wanted = _wanted(application, instance)
+    run(f"{application['name']}: the database", applied, _SCRIPT, "/usr/bin/odoo", wanted, user="odoo")
 
 
 def _wanted(application: Mapping[str, Any], instance: Mapping[str, Any]) -> str:
@@ -153,16 +150,3 @@ def master_password_hash(password: str) -> str:
 def _ab64(value: bytes) -> str:
     """Passlib's own base 64: dots for plus signs, no padding."""
     return base64.b64encode(value).decode().rstrip("=").replace("+", ".")
-
-
-@operation()
-def database(wanted: str) -> Generator[StringCommand, None, None]:
-    """Bring Odoo's database to what is wanted."""
-    differences = host.get_fact(
-        Differences, script=_SCRIPT, program="/usr/bin/odoo", user="odoo", _stdin=wanted
-    )
-    if differences == []:
-        return
-    for line in differences or ["isn't installed"]:
-        note(line)
-    yield StringCommand(f"python3 {_SCRIPT} apply", _stdin=wanted)

@@ -10,15 +10,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyinfra.api.command import StringCommand
-from pyinfra.api.operation import operation
-from pyinfra.context import host
-
-from medicarche.deploy.operations import Differences, File, Unit, note, run
+from medicarche.deploy.operations import File, Unit, applied, run
 from medicarche.deploy.templating import render
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["deploy", "files", "packages", "units"]
 
@@ -84,7 +80,8 @@ def deploy(application: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
         "api_key": application["secrets"]["api_key"],
         "ldap": _ldap(application["directory"]),
     }
-    run(f"{application['name']}: the node", node, json.dumps(wanted))
+    # its folders, peers and keys are never touched
+    run(f"{application['name']}: the node", applied, _SCRIPT, "/usr/bin/syncthing", json.dumps(wanted))
 
 
 def _ldap(directory: Mapping[str, Any] | None) -> dict[str, str]:
@@ -99,14 +96,3 @@ def _ldap(directory: Mapping[str, Any] | None) -> dict[str, str]:
         "searchBaseDN": f"ou=people,{base}",
         "searchFilter": directory["filter"],
     }
-
-
-@operation()
-def node(wanted: str) -> Generator[StringCommand, None, None]:
-    """Bring the node to what is wanted; its folders, peers and keys are never touched."""
-    differences = host.get_fact(Differences, script=_SCRIPT, program="/usr/bin/syncthing", _stdin=wanted)
-    if differences == []:
-        return
-    for line in differences or ["isn't installed"]:
-        note(line)
-    yield StringCommand(f"python3 {_SCRIPT} apply", _stdin=wanted)
